@@ -1,0 +1,136 @@
+package account
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+func TestValidateID_TakesUnreservedCharactersOnly(t *testing.T) {
+	t.Parallel()
+	for _, id := range []string{"a", "jo", "A-Z_0.9~", strings.Repeat("x", 64)} {
+		err := ValidateID(id)
+		if err != nil {
+			t.Errorf("%q: %v", id, err)
+		}
+	}
+	for _, id := range []string{"", strings.Repeat("x", 65), "a b", "a/b", "a%b", "é", "a\x00b", "a\n", "x*x", "x>y", "a:b"} {
+		err := ValidateID(id)
+		if !errors.Is(err, ErrID) {
+			t.Errorf("%q was taken", id)
+		}
+	}
+}
+
+func TestValidateEmail_LeavesNoRoomForAHeaderOrASecondRecipient(t *testing.T) {
+	t.Parallel()
+	for _, a := range []string{"jo@lanternbird.example", "jo+tag@acme.example", "O'Hara@a-b.example", "x@localhost", "a_b=c@x.y"} {
+		err := ValidateEmail(a)
+		if err != nil {
+			t.Errorf("%q: %v", a, err)
+		}
+	}
+	for _, a := range []string{
+		"", "jo", "@x", "jo@", "jo@x@y", "a b@x.y", "jo@x.y,kim@x.y", "jo@x.y;kim@x.y", "jo@x.y\r\nBcc: k@x.y", `"jo k"@x.y`,
+		"<jo@x.y>", "jo@[127.0.0.1]", "jo@x..y", "jo@-x.y", "jo@x-.y", ".jo@x.y", "jo.@x.y", "j..o@x.y", "jö@x.y", "jo@xö.y",
+		"jo@x.y ", "jo(c)@x.y", strings.Repeat("x", 65) + "@x.y", "jo@" + strings.Repeat("x", 64) + ".y", "j@" + strings.Repeat("x.", 130) + "y", "jo@x_y.z",
+	} {
+		err := ValidateEmail(a)
+		if !errors.Is(err, ErrEmail) {
+			t.Errorf("%q was taken", a)
+		}
+	}
+}
+
+// SEC-35: names that people see are inert.
+func TestValidateName_RefusesControlCharactersAndLinks(t *testing.T) {
+	t.Parallel()
+	for _, n := range []string{"Acme", "Café Łódź", "日本", "A & B <Ltd>", strings.Repeat("é", 100)} {
+		err := ValidateName(n)
+		if err != nil {
+			t.Errorf("%q: %v", n, err)
+		}
+	}
+	for _, n := range []string{"", "  ", "x\r\nBcc: a@b", "x\x00", "x\u0085y", "Win at http://evil", "a\u202eb", "a\u2028b", "\xff", strings.Repeat("x", 101)} {
+		if ValidateName(n) == nil {
+			t.Errorf("%q was taken", n)
+		}
+	}
+}
+
+func TestValidateLocale_TakesLanguageTags(t *testing.T) {
+	t.Parallel()
+	for _, l := range []string{"", "en", "nl-BE", "zh-Hant-TW"} {
+		err := ValidateLocale(l)
+		if err != nil {
+			t.Errorf("%q: %v", l, err)
+		}
+	}
+	for _, l := range []string{"en_US", "../x", "e n", strings.Repeat("x", 36), "é"} {
+		if ValidateLocale(l) == nil {
+			t.Errorf("%q was taken", l)
+		}
+	}
+}
+
+func TestMask_ShowsFirstLetterAndDomain(t *testing.T) {
+	t.Parallel()
+	for address, want := range map[string]string{
+		"jo@acme.example": "j•••@acme.example", "k@x.y": "k•••@x.y", "broken": "•••", "@x": "•••",
+	} {
+		if got := Mask(address); got != want {
+			t.Errorf("%s shown as %s", address, got)
+		}
+	}
+}
+
+func TestParseRole_IsAClosedSet(t *testing.T) {
+	t.Parallel()
+	for _, r := range []Role{Owner, Administrator, Member} {
+		got, err := ParseRole(string(r))
+		if err != nil || got != r {
+			t.Errorf("%s: %v", r, err)
+		}
+	}
+	_, err := ParseRole("root")
+	if err == nil {
+		t.Error("an unknown role was taken")
+	}
+}
+
+// Where a code goes, case by case (product.md S5).
+func TestRoutes_SayWhereACodeGoes(t *testing.T) {
+	t.Parallel()
+	w := Workspace{ID: "acme", MainEmail: "Office@acme.example", Owner: "jo"}
+	group := w
+	group.GroupAddress = true
+	for _, c := range []struct {
+		name      string
+		workspace Workspace
+		login     Login
+		want      string
+		group     bool
+	}{
+		{"owner without an address: the main address", w, Login{ID: "jo"}, "Office@acme.example", false},
+		{"owner with an address: their own", w, Login{ID: "jo", Email: "jo@acme.example"}, "jo@acme.example", false},
+		{"administrator: their own", w, Login{ID: "kim", Email: "kim@acme.example", Role: Administrator}, "kim@acme.example", false},
+		{"administrator without an address: nowhere", w, Login{ID: "kim", Role: Administrator}, "", false},
+		{"member without an address: nowhere, never the main address", w, Login{ID: "sam", Role: Member}, "", false},
+		{"no owner put yet", Workspace{MainEmail: "x@y.z"}, Login{ID: "jo"}, "", false},
+		{"an empty id is no owner", Workspace{MainEmail: "x@y.z", Owner: "jo"}, Login{}, "", false},
+		{"group address", group, Login{ID: "jo"}, "Office@acme.example", true},
+		{"group address as a person's own", group, Login{ID: "kim", Email: "office@ACME.example"}, "office@ACME.example", true},
+		{"own address beside a group address", group, Login{ID: "kim", Email: "kim@acme.example"}, "kim@acme.example", false},
+	} {
+		routes := Routes(c.workspace, c.login)
+		if c.want == "" {
+			if len(routes) != 0 {
+				t.Errorf("%s: got %d routes", c.name, len(routes))
+			}
+			continue
+		}
+		if len(routes) != 1 || routes[0].Recipient != c.want || routes[0].Group != c.group || routes[0].Channel != "email" || routes[0].Why == "" {
+			t.Errorf("%s: got %+v", c.name, routes)
+		}
+	}
+}

@@ -1,0 +1,154 @@
+// Package challenge holds what a challenge is: its states, the reasons why a
+// check can be refused, the policy with its hard ceilings, the label and the
+// support reference that people see, and the handle that front-ends keep.
+//
+// It imports the standard library and pkg/keyring alone.
+package challenge
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"math/big"
+	"slices"
+	"strings"
+	"time"
+)
+
+// State is where a challenge stands. All but pending are ends.
+type State string
+
+// The five states.
+const (
+	Pending   State = "pending"
+	Approved  State = "approved"
+	Expired   State = "expired"
+	Canceled  State = "canceled"
+	Exhausted State = "exhausted"
+)
+
+// SignIn is the purpose of a challenge that ends a sign-in.
+const SignIn = "sign_in"
+
+// Refusal is the closed set of answers to a check that was not approved.
+type Refusal string
+
+// The refusals, which are also the problem codes of the API. Only RefusedWrong
+// means that a code was compared.
+const (
+	RefusedWrong   Refusal = "wrong_code"
+	RefusedExpired Refusal = "expired"
+	RefusedUsed    Refusal = "used"
+	RefusedClosed  Refusal = "closed"
+	RefusedTooMany Refusal = "too_many"
+)
+
+// Refusals lists every refusal; it doubles as the closed set of a metric label.
+func Refusals() []Refusal {
+	return []Refusal{RefusedWrong, RefusedExpired, RefusedUsed, RefusedClosed, RefusedTooMany}
+}
+
+// Reasons why a challenge was canceled.
+const (
+	ReasonRequest   = "request"   // the front-end or the person asked for it
+	ReasonDirectory = "directory" // a factor, address or membership changed
+)
+
+// IDSize is the size of a challenge's id in bytes: 128 random bits.
+const IDSize = 16
+
+// NewID draws the id of a challenge: 22 base64url characters.
+func NewID() (string, error) { return randomID(IDSize) }
+
+// NewAttempt draws the id of a delivery attempt: 64 random bits, 11 characters.
+func NewAttempt() (string, error) { return randomID(8) }
+
+// randomID draws that many bytes and writes them as base64url.
+func randomID(size int) (string, error) {
+	raw := make([]byte, size)
+	_, err := rand.Read(raw)
+	if err != nil {
+		return "", fmt.Errorf("draw id: %w", err)
+	}
+	return base64.RawURLEncoding.EncodeToString(raw), nil
+}
+
+// labelLetters are consonants that cannot be mistaken for a digit or for one
+// another when read out.
+const labelLetters = "BCDFGHJKLMNPRSTVWXZ"
+
+// DrawLabel draws three different consonants that tie a message to a screen.
+// It avoids the labels in live as long as others are free; a label is no
+// secret and proves nothing.
+func DrawLabel(live []string) (string, error) {
+	for range 64 {
+		var b strings.Builder
+		for b.Len() < 3 {
+			c, err := draw(labelLetters)
+			if err != nil {
+				return "", fmt.Errorf("draw label: %w", err)
+			}
+			if !strings.Contains(b.String(), string(c)) {
+				b.WriteByte(c)
+			}
+		}
+		if !slices.Contains(live, b.String()) {
+			return b.String(), nil
+		}
+	}
+	return "", errors.New("draw label: no free label was found")
+}
+
+// crockford is Crockford's base32: no I, L, O and U.
+const crockford = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+// DrawReference draws a support reference: seven characters of Crockford's
+// base32 and a check character (Luhn, modulo 32), such as `4F72KQ9R`.
+func DrawReference() (string, error) {
+	var b strings.Builder
+	for b.Len() < 7 {
+		c, err := draw(crockford)
+		if err != nil {
+			return "", fmt.Errorf("draw support reference: %w", err)
+		}
+		b.WriteByte(c)
+	}
+	return b.String() + string(luhn(b.String())), nil
+}
+
+// ShowReference writes a support reference as people read it: `4F72-KQ9R`.
+func ShowReference(reference string) string {
+	if len(reference) != 8 {
+		return reference
+	}
+	return reference[:4] + "-" + reference[4:]
+}
+
+// luhn returns the check character of a reference's first seven.
+func luhn(s string) byte {
+	sum, factor := 0, 2
+	for i := len(s) - 1; i >= 0; i-- {
+		n := factor * strings.IndexByte(crockford, s[i])
+		sum += n/32 + n%32
+		factor = 3 - factor
+	}
+	return crockford[(32-sum%32)%32]
+}
+
+// draw returns one uniformly random character of the alphabet.
+func draw(alphabet string) (byte, error) {
+	n, err := rand.Int(rand.Reader, big.NewInt(int64(len(alphabet))))
+	if err != nil {
+		return 0, err
+	}
+	return alphabet[n.Int64()], nil
+}
+
+// NotAfter is the latest time at which a provider call for a challenge may
+// start: a minute before its codes die (P6).
+func NotAfter(expires time.Time) time.Time { return expires.Add(-time.Minute) }
+
+// LastResend is the latest time at which a resend is taken: two minutes before
+// the challenge expires.
+func LastResend(expires time.Time) time.Time { return expires.Add(-2 * time.Minute) }

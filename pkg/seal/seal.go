@@ -1,0 +1,168 @@
+// Package seal hides what only one dispatcher may read: code, recipient and
+// the facts its message shows (DESIGN 6, P4).
+//
+// A sealed envelope hides and authenticates at once: only holders of the
+// channel's key ring can make or open one, so nobody but the front door can
+// choose what is sent, or to whom. It opens only in the context it was sealed
+// for: version, key, challenge, route, channel and latest time of a call.
+package seal
+
+import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"doorcode/pkg/keyring"
+)
+
+// version is the first byte of every envelope.
+const version = 1
+
+// block is what the plaintext is padded to, so that a length tells nothing
+// about a name or an address (HPKE §9.7.6 by analogy).
+const block = 512
+
+// maxPlain bounds the content of an envelope in bytes.
+const maxPlain = 8 * block
+
+// saltSize is the size of the random salt from which a key per event derives.
+const saltSize = 16
+
+// ErrNotOpened says that an envelope was not made with this ring for this
+// context, or was changed. It says no more on purpose.
+var ErrNotOpened = errors.New("envelope does not open")
+
+// Context is what an envelope is bound to.
+type Context struct {
+	Challenge string
+	Route     int    // position among the challenge's routes, from 0
+	Channel   string // the one channel whose dispatcher may open it
+	NotAfter  time.Time
+}
+
+// Content is what an envelope hides.
+type Content struct {
+	Code      string    `json:"code"`
+	Recipient string    `json:"recipient"`
+	Workspace string    `json:"workspace"` // its name, shown in the message
+	Label     string    `json:"label"`
+	Reference string    `json:"reference"` // support reference
+	Locale    string    `json:"locale"`
+	CreatedAt time.Time `json:"created_at"`
+	ExpiresAt time.Time `json:"expires_at"`
+	UserAgent string    `json:"user_agent,omitempty"`
+}
+
+// Seal returns the envelope of the content under the active key.
+func Seal(ring *keyring.Ring, ctx Context, c Content) (string, error) {
+	plain, err := json.Marshal(c)
+	if err != nil {
+		return "", fmt.Errorf("seal envelope: %w", err)
+	}
+	if len(plain) > maxPlain-4 {
+		return "", errors.New("seal envelope: content is too long")
+	}
+	id := ring.Active()
+	head := make([]byte, 2+saltSize)
+	head[0], head[1] = version, id
+	_, err = rand.Read(head[2:])
+	if err != nil {
+		return "", fmt.Errorf("seal envelope: %w", err)
+	}
+	aead, err := newAEAD(ring, id, head[2:])
+	if err != nil {
+		return "", fmt.Errorf("seal envelope: %w", err)
+	}
+	nonce := make([]byte, aead.NonceSize())
+	_, err = rand.Read(nonce)
+	if err != nil {
+		return "", fmt.Errorf("seal envelope: %w", err)
+	}
+	out := append(head, nonce...)
+	out = aead.Seal(out, nonce, pad(plain), ctx.additional(id))
+	return base64.RawURLEncoding.EncodeToString(out), nil
+}
+
+// Open returns the content of an envelope, or ErrNotOpened.
+func Open(ring *keyring.Ring, ctx Context, envelope string) (Content, error) {
+	// The decoder skips line breaks; an envelope has none.
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(envelope)
+	if err != nil || strings.ContainsAny(envelope, "\r\n") || len(raw) < 2+saltSize+12 || raw[0] != version {
+		return Content{}, ErrNotOpened
+	}
+	id, salt := raw[1], raw[2:2+saltSize]
+	aead, err := newAEAD(ring, id, salt)
+	if err != nil {
+		return Content{}, ErrNotOpened
+	}
+	rest := raw[2+saltSize:]
+	plain, err := aead.Open(nil, rest[:aead.NonceSize()], rest[aead.NonceSize():], ctx.additional(id))
+	if err != nil {
+		return Content{}, ErrNotOpened
+	}
+	plain, err = unpad(plain)
+	if err != nil {
+		return Content{}, err
+	}
+	var c Content
+	err = json.Unmarshal(plain, &c)
+	if err != nil {
+		return Content{}, ErrNotOpened
+	}
+	return c, nil
+}
+
+// newAEAD returns AES-256-GCM under a key of this one envelope.
+func newAEAD(ring *keyring.Ring, id uint8, salt []byte) (cipher.AEAD, error) {
+	key, err := ring.Derive(id, salt, "doorcode envelope v1")
+	if err != nil {
+		return nil, err
+	}
+	blockCipher, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(blockCipher)
+}
+
+// additional returns the authenticated context, each field with its length.
+func (c Context) additional(id uint8) []byte {
+	var b bytes.Buffer
+	b.Write([]byte{version, id})
+	for _, f := range []string{c.Challenge, c.Channel} {
+		_ = binary.Write(&b, binary.BigEndian, uint32(len(f))) //nolint:gosec // ids are short
+		b.WriteString(f)
+	}
+	_ = binary.Write(&b, binary.BigEndian, int64(c.Route))
+	_ = binary.Write(&b, binary.BigEndian, c.NotAfter.UnixMilli())
+	return b.Bytes()
+}
+
+// pad writes length, content and zeros up to a multiple of block.
+func pad(plain []byte) []byte {
+	size := (4 + len(plain) + block - 1) / block * block
+	out := make([]byte, size)
+	binary.BigEndian.PutUint32(out, uint32(len(plain))) //nolint:gosec // bounded by maxPlain
+	copy(out[4:], plain)
+	return out
+}
+
+// unpad undoes pad.
+func unpad(padded []byte) ([]byte, error) {
+	if len(padded) < 4 {
+		return nil, ErrNotOpened
+	}
+	n := binary.BigEndian.Uint32(padded)
+	if int64(n) > int64(len(padded)-4) {
+		return nil, ErrNotOpened
+	}
+	return padded[4 : 4+n], nil
+}
