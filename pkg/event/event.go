@@ -1,0 +1,173 @@
+// Package event holds what doorcode says on the bus: CloudEvents 1.0 in binary
+// mode over NATS headers, with JSON data (DESIGN 4). Types are versioned;
+// within a version fields are only added. No event carries a code or a full
+// recipient in clear.
+//
+// The JSON Schemas stand in schemas/events, the vectors that every producer's
+// and consumer's test reads in schemas/events/testdata.
+package event
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Type is a versioned event type.
+type Type string
+
+// The types of DESIGN 4.
+const (
+	ChallengeIssued    Type = "challenge.v1.issued"
+	ChallengeApproved  Type = "challenge.v1.approved"
+	ChallengeExpired   Type = "challenge.v1.expired"
+	ChallengeCanceled  Type = "challenge.v1.canceled"
+	ChallengeExhausted Type = "challenge.v1.exhausted"
+	CheckRejected      Type = "check.v1.rejected"
+	DeliveryRequested  Type = "delivery.v1.requested"
+	DeliveryAttempted  Type = "delivery.v1.attempted"
+	DeliveryPostponed  Type = "delivery.v1.postponed"
+	DeliveryAbandoned  Type = "delivery.v1.abandoned"
+	WorkspacePut       Type = "directory.v1.workspace_put"
+	WorkspaceRemoved   Type = "directory.v1.workspace_removed"
+	LoginPut           Type = "directory.v1.login_put"
+	LoginRemoved       Type = "directory.v1.login_removed"
+	LoginLocked        Type = "directory.v1.login_locked"
+	LoginUnlocked      Type = "directory.v1.login_unlocked"
+)
+
+// Types lists every type.
+func Types() []Type {
+	return []Type{
+		ChallengeIssued, ChallengeApproved, ChallengeExpired, ChallengeCanceled, ChallengeExhausted, CheckRejected,
+		DeliveryRequested, DeliveryAttempted, DeliveryPostponed, DeliveryAbandoned,
+		WorkspacePut, WorkspaceRemoved, LoginPut, LoginRemoved, LoginLocked, LoginUnlocked,
+	}
+}
+
+// The streams that carry events.
+const (
+	StreamChallenges = "DOORCODE_CHALLENGES"
+	StreamDeliveries = "DOORCODE_DELIVERIES"
+	StreamOutcomes   = "DOORCODE_OUTCOMES"
+	StreamDirectory  = "DOORCODE_DIRECTORY"
+)
+
+// ErrMalformed says that a message is not an event of ours, or came on a
+// subject that its type and channel do not fit. Such a message belongs to the
+// dead letters; no consumer trusts a subject.
+var ErrMalformed = errors.New("malformed event")
+
+// Event is one fact: past tense, immutable, named by an id that follows from
+// its cause, so that a second arrival changes nothing.
+type Event struct {
+	ID     string
+	Type   Type
+	Source string // the process, such as `doorcode/auth`
+	Time   time.Time
+	// Subject is the id of the challenge, or of the workspace for directory
+	// events (a CloudEvents attribute, not a NATS subject).
+	Subject string
+	// Traceparent is the W3C trace context of the cause; it may be empty.
+	Traceparent string
+	Data        json.RawMessage
+}
+
+// New returns an event with the payload as its data.
+func New(t Type, id, source string, at time.Time, subject string, payload any) (Event, error) {
+	data, err := json.Marshal(payload)
+	if err != nil {
+		return Event{}, fmt.Errorf("make event %s: %w", t, err)
+	}
+	return Event{ID: id, Type: t, Source: source, Time: at.UTC(), Subject: subject, Data: data}, nil
+}
+
+// Header returns the event's attributes as NATS headers: lower case, as the
+// CloudEvents NATS binding's binary mode has them.
+func (e Event) Header() map[string]string {
+	h := map[string]string{
+		"ce-specversion":     "1.0",
+		"ce-id":              e.ID,
+		"ce-type":            string(e.Type),
+		"ce-source":          e.Source,
+		"ce-time":            e.Time.UTC().Format(time.RFC3339Nano),
+		"ce-subject":         e.Subject,
+		"ce-datacontenttype": "application/json",
+	}
+	if e.Traceparent != "" {
+		h["traceparent"] = e.Traceparent
+	}
+	return h
+}
+
+// Parse reads a message from a NATS subject. It fails with ErrMalformed unless
+// the headers are those of a known type and fit the subject.
+func Parse(subject string, header map[string]string, data []byte) (Event, error) {
+	if header["ce-specversion"] != "1.0" || header["ce-datacontenttype"] != "application/json" {
+		return Event{}, fmt.Errorf("%w: not a CloudEvent with JSON data", ErrMalformed)
+	}
+	at, err := time.Parse(time.RFC3339Nano, header["ce-time"])
+	if err != nil {
+		return Event{}, fmt.Errorf("%w: unreadable time", ErrMalformed)
+	}
+	e := Event{
+		ID: header["ce-id"], Type: Type(header["ce-type"]), Source: header["ce-source"], Time: at.UTC(),
+		Subject: header["ce-subject"], Traceparent: header["traceparent"], Data: data,
+	}
+	if e.ID == "" || e.Source == "" || !json.Valid(data) {
+		return Event{}, fmt.Errorf("%w: missing attribute or invalid data", ErrMalformed)
+	}
+	want, err := SubjectOf(e.Type, channelOf(data))
+	if err != nil {
+		return Event{}, err
+	}
+	if want != subject {
+		return Event{}, fmt.Errorf("%w: type %s does not belong on its subject", ErrMalformed, e.Type)
+	}
+	return e, nil
+}
+
+// channelOf reads the one field that the subjects of challenges and deliveries
+// are made of.
+func channelOf(data []byte) string {
+	var c struct {
+		Channel string `json:"channel"`
+	}
+	if json.Unmarshal(data, &c) != nil {
+		return ""
+	}
+	return c.Channel
+}
+
+// SubjectOf returns the NATS subject of a type; channel counts for challenges
+// and deliveries alone. It fails with ErrMalformed for an unknown type or a
+// channel that is no single lower-case word.
+func SubjectOf(t Type, channel string) (string, error) {
+	noun, verb, found := strings.Cut(string(t), ".v1.")
+	if !found {
+		return "", fmt.Errorf("%w: unknown type", ErrMalformed)
+	}
+	switch t {
+	case ChallengeIssued, DeliveryRequested:
+		return channelSubject("doorcode.challenge.", channel, "")
+	case DeliveryAttempted, DeliveryPostponed, DeliveryAbandoned:
+		return channelSubject("doorcode.delivery.", channel, "."+verb)
+	case ChallengeApproved, ChallengeExpired, ChallengeCanceled, ChallengeExhausted:
+		return "doorcode.outcome." + verb, nil
+	case CheckRejected:
+		return "doorcode.outcome." + noun + "_" + verb, nil
+	case WorkspacePut, WorkspaceRemoved, LoginPut, LoginRemoved, LoginLocked, LoginUnlocked:
+		return "doorcode.directory." + verb, nil
+	}
+	return "", fmt.Errorf("%w: unknown type", ErrMalformed)
+}
+
+// channelSubject puts a channel into a subject and refuses wildcards and dots.
+func channelSubject(prefix, channel, suffix string) (string, error) {
+	if channel == "" || strings.Trim(channel, "abcdefghijklmnopqrstuvwxyz") != "" {
+		return "", fmt.Errorf("%w: missing channel", ErrMalformed)
+	}
+	return prefix + channel + suffix, nil
+}

@@ -1,0 +1,162 @@
+package event
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"doorcode/pkg/challenge"
+)
+
+// Issued is the data of challenge.v1.issued: all that every later step needs.
+// The answer to create is a pure function of it and its sequence.
+type Issued struct {
+	Challenge        string           `json:"challenge"`
+	Workspace        string           `json:"workspace"`
+	Login            string           `json:"login"`
+	LoginVersion     int64            `json:"login_version"`
+	FrontEnd         string           `json:"front_end"`
+	Purpose          string           `json:"purpose"`
+	Channel          string           `json:"channel"` // of the first route
+	Label            string           `json:"label"`
+	SupportReference string           `json:"support_reference"`
+	Locale           string           `json:"locale"`
+	DigestKey        uint8            `json:"digest_key"`
+	Digest           []byte           `json:"digest"`
+	TagKey           uint8            `json:"tag_key"`
+	Routes           []Route          `json:"routes"`
+	Policy           challenge.Policy `json:"policy"`
+	CreatedAt        time.Time        `json:"created_at"`
+	ExpiresAt        time.Time        `json:"expires_at"`
+	ResendAt         time.Time        `json:"resend_at"`
+	// Fingerprint is a keyed hash of the request: the same idempotency key
+	// with another body is refused.
+	Fingerprint []byte `json:"fingerprint"`
+	// Network is the client's address without its last part (/24 or /48).
+	Network string `json:"network,omitempty"`
+}
+
+// Route is one proven way to the person, with the envelope that only the
+// dispatcher of its channel can open.
+type Route struct {
+	Channel   string `json:"channel"`
+	Recipient string `json:"recipient"` // masked
+	Address   []byte `json:"address"`   // keyed hash of the recipient
+	// PerHour and PerDay are the limits of messages to this recipient.
+	PerHour  int    `json:"per_hour"`
+	PerDay   int    `json:"per_day"`
+	Envelope string `json:"envelope"`
+}
+
+// Send is what a dispatcher does about an event on doorcode.challenge.<c>.
+type Send struct {
+	Challenge string
+	Number    int // 1 is create's
+	Route     int // position among the challenge's routes, from 0
+	Channel   string
+	Envelope  string
+	ExpiresAt time.Time
+	At        time.Time // of the event that asked for it
+}
+
+// Requested is the data of delivery.v1.requested, a resend.
+type Requested struct {
+	Challenge string    `json:"challenge"`
+	Send      int       `json:"send"`
+	Route     int       `json:"route"`
+	Channel   string    `json:"channel"`
+	Envelope  string    `json:"envelope"`
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+// Delivery is the data of delivery.v1.attempted, postponed and abandoned.
+type Delivery struct {
+	Challenge string `json:"challenge"`
+	Send      int    `json:"send"`
+	Channel   string `json:"channel"`
+	// Number is the broker's count of hand-overs of this send, from 1. It
+	// starts again when the broker was killed.
+	Number int `json:"number"`
+	// RequestedAt is the time of the event that asked for the send; a row for
+	// a hand-over without an event gets it, so that it is written once.
+	RequestedAt time.Time `json:"requested_at"`
+	Reason      string    `json:"reason,omitempty"`
+	// RetryAt is when the broker hands the send over again, if it will.
+	RetryAt *time.Time `json:"retry_at,omitempty"`
+
+	// The rest belongs to an attempt: one call to a provider.
+	Attempt    string `json:"attempt,omitempty"`
+	Provider   string `json:"provider,omitempty"`
+	ProviderID string `json:"provider_id,omitempty"`
+	Result     string `json:"result,omitempty"`
+	Detail     string `json:"detail,omitempty"` // redacted cause
+	DurationMS int64  `json:"duration_ms,omitempty"`
+}
+
+// Outcome is the data of challenge.v1.approved, expired, canceled, exhausted
+// and check.v1.rejected.
+type Outcome struct {
+	Challenge        string    `json:"challenge"`
+	Workspace        string    `json:"workspace"`
+	Login            string    `json:"login"`
+	FrontEnd         string    `json:"front_end"`
+	SupportReference string    `json:"support_reference"`
+	Channel          string    `json:"channel"`
+	At               time.Time `json:"at"`
+	Reason           string    `json:"reason,omitempty"`      // of a cancel
+	Wrong            int       `json:"wrong,omitempty"`       // wrong codes compared so far
+	ChecksLeft       *int      `json:"checks_left,omitempty"` // of a rejected check
+}
+
+// Directory is the data of all directory.v1 events. It carries no address.
+type Directory struct {
+	Workspace string    `json:"workspace"`
+	Login     string    `json:"login,omitempty"`
+	Version   int64     `json:"version,omitempty"` // of the login, after the change
+	By        string    `json:"by"`                // the front-end, or the process
+	At        time.Time `json:"at"`
+}
+
+// SendOf returns what a dispatcher has to do about an event, or ErrMalformed
+// when it asks for nothing.
+func SendOf(e Event) (Send, error) {
+	switch e.Type {
+	case ChallengeIssued:
+		var p Issued
+		err := e.Decode(&p)
+		if err != nil {
+			return Send{}, err
+		}
+		if p.Challenge == "" || len(p.Routes) == 0 || p.Routes[0].Channel != p.Channel || p.ExpiresAt.IsZero() {
+			return Send{}, fmt.Errorf("%w: no route", ErrMalformed)
+		}
+		return Send{
+			Challenge: p.Challenge, Number: 1, Route: 0, Channel: p.Channel,
+			Envelope: p.Routes[0].Envelope, ExpiresAt: p.ExpiresAt, At: e.Time,
+		}, nil
+	case DeliveryRequested:
+		var p Requested
+		err := e.Decode(&p)
+		if err != nil {
+			return Send{}, err
+		}
+		if p.Challenge == "" || p.Send < 2 || p.ExpiresAt.IsZero() {
+			return Send{}, fmt.Errorf("%w: no send", ErrMalformed)
+		}
+		return Send{
+			Challenge: p.Challenge, Number: p.Send, Route: p.Route, Channel: p.Channel,
+			Envelope: p.Envelope, ExpiresAt: p.ExpiresAt, At: e.Time,
+		}, nil
+	default:
+		return Send{}, fmt.Errorf("%w: type %s asks for no send", ErrMalformed, e.Type)
+	}
+}
+
+// Decode reads the event's data into a payload, or fails with ErrMalformed.
+func (e Event) Decode(payload any) error {
+	err := json.Unmarshal(e.Data, payload)
+	if err != nil {
+		return fmt.Errorf("%w: data of %s", ErrMalformed, e.Type)
+	}
+	return nil
+}
