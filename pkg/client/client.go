@@ -1,0 +1,321 @@
+// Package client is how a login front-end uses doorcode: create a challenge
+// after the password was right, let the person type the code, and let them in
+// only on a verified assertion.
+//
+// A front-end never lets anyone in without the Person that Check returns. Check
+// cannot be called without the handle of the pending sign-in, and it accepts an
+// assertion for that handle alone; ending the pending sign-in in the same step
+// is the front-end's own act.
+package client
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxAnswer bounds what is read of an answer in bytes.
+const maxAnswer = 64 << 10
+
+// Config says where doorcode is and who asks.
+type Config struct {
+	// URL is the address of the auth service, such as http://127.0.0.1:8080.
+	URL string
+	// Key is the front-end's API key: dck_<front-end>_<secret>.
+	Key string
+	// Issuer is what assertions must name as their issuer; empty means
+	// `doorcode`.
+	Issuer string
+	// HTTP makes the calls; nil means a client with a time-out of 10 s.
+	HTTP *http.Client
+	// Now is the clock for the life of assertions; nil means the system's.
+	Now func() time.Time
+}
+
+// Client talks to one doorcode for one front-end. It is safe for concurrent use.
+type Client struct {
+	base     string
+	key      string
+	frontEnd string
+	issuer   string
+	http     *http.Client
+	now      func() time.Time
+	keys     keySet
+}
+
+// New returns a client, or an error that names the part of the Config that
+// cannot be used; it never shows the key.
+func New(cfg Config) (*Client, error) {
+	base, err := url.Parse(cfg.URL)
+	if err != nil || (base.Scheme != "http" && base.Scheme != "https") || base.Host == "" {
+		return nil, errors.New("doorcode client: URL is not an http or https address")
+	}
+	rest, found := strings.CutPrefix(cfg.Key, "dck_")
+	frontEnd, secret, cut := strings.Cut(rest, "_")
+	if !found || !cut || frontEnd == "" || secret == "" {
+		return nil, errors.New("doorcode client: the key is not of the form dck_<front-end>_<secret>")
+	}
+	c := &Client{
+		base: strings.TrimSuffix(cfg.URL, "/"), key: cfg.Key, frontEnd: frontEnd, issuer: cfg.Issuer, http: cfg.HTTP, now: cfg.Now,
+	}
+	if c.issuer == "" {
+		c.issuer = "doorcode"
+	}
+	if c.http == nil {
+		c.http = &http.Client{Timeout: 10 * time.Second}
+	}
+	if c.now == nil {
+		c.now = time.Now
+	}
+	return c, nil
+}
+
+// Request asks for a challenge for a login whose password was right.
+type Request struct {
+	Workspace string   `json:"workspace"`
+	Login     string   `json:"login"`
+	Locale    string   `json:"locale,omitempty"`
+	Visitor   *Visitor `json:"client,omitempty"`
+
+	// Key makes a repeat of this request safe: the same key gets the same
+	// answer and no second message. Empty means a fresh one per call.
+	Key string `json:"-"`
+}
+
+// Visitor is the browser at the keyboard, as the front-end's server sees it.
+type Visitor struct {
+	Address   string `json:"address,omitempty"`
+	UserAgent string `json:"user_agent,omitempty"`
+	BrowserID string `json:"browser_id,omitempty"`
+}
+
+// Challenge is what the code page shows, and the handle that the front-end
+// keeps with the pending sign-in.
+type Challenge struct {
+	Decision         string    `json:"decision"`
+	Handle           string    `json:"handle"`
+	Label            string    `json:"label"`
+	Channel          string    `json:"channel"`
+	Recipient        string    `json:"recipient"` // masked
+	Routes           []Route   `json:"routes"`
+	ExpiresAt        time.Time `json:"expires_at"`
+	ResendAt         time.Time `json:"resend_at"`
+	SupportReference string    `json:"support_reference"`
+}
+
+// Route is another proven way to the person.
+type Route struct {
+	Channel   string `json:"channel"`
+	Recipient string `json:"recipient"` // masked
+}
+
+// Create asks for a challenge; its code is then on its way. A decision that
+// this client does not know is an error: nobody is let in on it.
+func (c *Client) Create(ctx context.Context, r Request) (Challenge, error) {
+	key := r.Key
+	if key == "" {
+		key = newKey()
+	}
+	var ch Challenge
+	err := c.call(ctx, call{method: http.MethodPost, path: "/v1/challenges", key: key, in: r, out: &ch, repeats: 1})
+	if err != nil {
+		return Challenge{}, fmt.Errorf("create challenge: %w", err)
+	}
+	if ch.Decision != "required" {
+		return Challenge{}, errors.New("create challenge: doorcode made a decision that this client does not know")
+	}
+	return ch, nil
+}
+
+// Delivery is the status of one message.
+type Delivery struct {
+	Send    int       `json:"send"`
+	Channel string    `json:"channel"`
+	Status  string    `json:"status"`
+	Text    string    `json:"text"` // in plain words
+	At      time.Time `json:"at"`
+}
+
+// State tells where a challenge stands.
+type State struct {
+	State            string     `json:"state"`
+	Label            string     `json:"label"`
+	Recipient        string     `json:"recipient"` // masked
+	SupportReference string     `json:"support_reference"`
+	ExpiresAt        time.Time  `json:"expires_at"`
+	ResendAt         *time.Time `json:"resend_at"` // nil when no further message is possible
+	ChecksLeft       int        `json:"checks_left"`
+	Deliveries       []Delivery `json:"deliveries"`
+}
+
+// Read returns where the challenge of a handle stands.
+func (c *Client) Read(ctx context.Context, handle string) (State, error) {
+	var s State
+	err := c.call(ctx, call{method: http.MethodGet, path: challengePath(handle, ""), out: &s, repeats: 1})
+	if err != nil {
+		return State{}, fmt.Errorf("read challenge: %w", err)
+	}
+	return s, nil
+}
+
+// Resend asks for one more message with the same code. Too early is an *Error
+// with code `resend_too_early` and RetryAfter.
+func (c *Client) Resend(ctx context.Context, handle string) error {
+	err := c.call(ctx, call{
+		method: http.MethodPost, path: challengePath(handle, "/deliveries"), key: newKey(), in: struct{}{}, repeats: 1,
+	})
+	if err != nil {
+		return fmt.Errorf("resend: %w", err)
+	}
+	return nil
+}
+
+// Cancel ends a challenge: "this was not me".
+func (c *Client) Cancel(ctx context.Context, handle string) error {
+	err := c.call(ctx, call{method: http.MethodDelete, path: challengePath(handle, ""), repeats: 1})
+	if err != nil {
+		return fmt.Errorf("cancel challenge: %w", err)
+	}
+	return nil
+}
+
+// Check has a typed code judged. Only a right one returns a Person; a wrong one
+// is an *Error with code `wrong_code` and ChecksLeft, others are `expired`,
+// `used`, `closed`, `too_many` and `invalid_request`. A lost answer is asked
+// for once more under the same check id and is never counted twice.
+func (c *Client) Check(ctx context.Context, handle, code string) (Person, error) {
+	in := struct {
+		Code    string `json:"code"`
+		CheckID string `json:"check_id"`
+	}{code, newKey()}
+	var out struct {
+		Outcome   string `json:"outcome"`
+		Assertion string `json:"assertion"`
+	}
+	err := c.call(ctx, call{method: http.MethodPost, path: challengePath(handle, "/checks"), in: in, out: &out, repeats: 1})
+	if err != nil {
+		return Person{}, fmt.Errorf("check code: %w", err)
+	}
+	p, err := c.verify(ctx, handle, out.Assertion)
+	if err != nil {
+		return Person{}, fmt.Errorf("check code: %w", err)
+	}
+	return p, nil
+}
+
+// challengePath returns the path of a challenge's resource.
+func challengePath(handle, rest string) string {
+	return "/v1/challenges/" + url.PathEscape(handle) + rest
+}
+
+// newKey draws the name of a request: 128 random bits.
+func newKey() string {
+	raw := make([]byte, 16)
+	_, _ = rand.Read(raw) // crypto/rand never fails since Go 1.24
+	return base64.RawURLEncoding.EncodeToString(raw)
+}
+
+// call is one request that may safely be repeated.
+type call struct {
+	method, path, key string
+	in, out           any
+	repeats           int // after a lost answer or a 503
+}
+
+// call makes the request and reads its answer into out.
+func (c *Client) call(ctx context.Context, r call) error {
+	for {
+		err := c.once(ctx, r)
+		if err == nil || r.repeats == 0 || !lost(err) || ctx.Err() != nil {
+			return err
+		}
+		r.repeats--
+	}
+}
+
+// lost reports whether a request may be asked again: no answer came, or
+// doorcode could not ask one of its parts.
+func lost(err error) bool {
+	var e *Error
+	return !errors.As(err, &e) || e.Status == http.StatusServiceUnavailable
+}
+
+// once makes the request one time.
+func (c *Client) once(ctx context.Context, r call) error {
+	var body io.Reader
+	if r.in != nil {
+		data, err := json.Marshal(r.in)
+		if err != nil {
+			return fmt.Errorf("write request: %w", err)
+		}
+		body = bytes.NewReader(data)
+	}
+	req, err := http.NewRequestWithContext(ctx, r.method, c.base+r.path, body)
+	if err != nil {
+		return errors.New("make request: malformed address")
+	}
+	req.Header.Set("Authorization", "Bearer "+c.key)
+	if r.in != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if r.key != "" {
+		req.Header.Set("Idempotency-Key", r.key)
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		return fmt.Errorf("ask doorcode: %w", err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	answer, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	if err != nil {
+		return fmt.Errorf("read answer: %w", err)
+	}
+	if res.StatusCode >= http.StatusMultipleChoices {
+		return newError(res, answer)
+	}
+	if r.out == nil {
+		return nil
+	}
+	err = json.Unmarshal(answer, r.out)
+	if err != nil {
+		return errors.New("read answer: not the JSON that was expected")
+	}
+	return nil
+}
+
+// Error is a refusal: a problem document (RFC 9457) with a stable code.
+type Error struct {
+	Status     int
+	Code       string `json:"code"`
+	Detail     string `json:"detail"` // a sentence for the developer or the person
+	Field      string `json:"field"`
+	ChecksLeft *int   `json:"checks_left"`
+	RetryAfter time.Duration
+}
+
+// Error returns code and sentence.
+func (e *Error) Error() string { return fmt.Sprintf("%d %s: %s", e.Status, e.Code, e.Detail) }
+
+// newError reads a problem document, leniently.
+func newError(res *http.Response, answer []byte) *Error {
+	e := &Error{}
+	if json.Unmarshal(answer, e) != nil || e.Code == "" {
+		e.Code, e.Detail = "unexpected_answer", "doorcode answered with something that is no problem document"
+	}
+	e.Status = res.StatusCode
+	seconds, err := strconv.Atoi(res.Header.Get("Retry-After"))
+	if err == nil && seconds > 0 {
+		e.RetryAfter = time.Duration(seconds) * time.Second
+	}
+	return e
+}

@@ -1,0 +1,266 @@
+// Package site is the fictitious dashboard "Lanternbird": a login page with a
+// password, a code page, and a page behind them. Everything works without
+// JavaScript.
+package site
+
+import (
+	"context"
+	"crypto/subtle"
+	"embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"doorcode/pkg/client"
+)
+
+// The one login of the demo. Its password is shown on the page.
+const (
+	Workspace = "lanternbird"
+	Login     = "jo"
+	Email     = "jo@lanternbird.example"
+	Password  = "lantern"
+)
+
+//go:embed templates/*.html
+var files embed.FS
+
+// Config lists what the pages need.
+type Config struct {
+	Doorcode *client.Client
+	InboxURL string
+	Log      *slog.Logger
+}
+
+// Site serves the pages.
+type Site struct {
+	doorcode *client.Client
+	inbox    string
+	log      *slog.Logger
+	pages    map[string]*template.Template
+	sessions *sessions
+}
+
+// Seed puts the demo's workspace and login into doorcode's directory, as a host
+// application keeps it in step.
+func Seed(ctx context.Context, c *client.Client) error {
+	err := c.PutWorkspace(ctx, Workspace, client.Workspace{Name: "Lanternbird", MainEmail: Email, Owner: Login})
+	if err != nil {
+		return err
+	}
+	return c.PutLogin(ctx, Workspace, Login, client.Login{Role: "owner", Locale: "en"})
+}
+
+// New returns the site.
+func New(cfg Config) (*Site, error) {
+	s := &Site{
+		doorcode: cfg.Doorcode, inbox: cfg.InboxURL, log: cfg.Log, sessions: newSessions(time.Now), pages: map[string]*template.Template{},
+	}
+	for _, name := range []string{"login", "code", "home"} {
+		page, err := template.ParseFS(files, "templates/layout.html", "templates/"+name+".html")
+		if err != nil {
+			return nil, fmt.Errorf("read page %s: %w", name, err)
+		}
+		s.pages[name] = page
+	}
+	return s, nil
+}
+
+// Handler returns the site's routes. Posts from other origins are refused.
+func (s *Site) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", s.showLogin)
+	mux.HandleFunc("POST /sign-in", s.signIn)
+	mux.HandleFunc("GET /code", s.showCode)
+	mux.HandleFunc("POST /code", s.checkCode)
+	mux.HandleFunc("POST /code/resend", s.resend)
+	mux.HandleFunc("POST /code/cancel", s.cancel)
+	mux.HandleFunc("GET /home", s.showHome)
+	mux.HandleFunc("POST /sign-out", s.signOut)
+	return http.NewCrossOriginProtection().Handler(secured(mux))
+}
+
+// secured adds the headers that every page has.
+func secured(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+		h.Set("Cache-Control", "no-store")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "same-origin")
+		r.Body = http.MaxBytesReader(w, r.Body, 16<<10)
+		next.ServeHTTP(w, r)
+	})
+}
+
+// view is what the pages show.
+type view struct {
+	Title    string
+	Email    string
+	Password string
+	Inbox    string
+	Message  string // what went wrong or happened, in one sentence
+	Pending  *pending
+	State    *client.State
+	Person   *client.Person
+}
+
+// render writes a page.
+func (s *Site) render(w http.ResponseWriter, name string, status int, v view) {
+	v.Inbox, v.Email, v.Password = s.inbox, Email, Password
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	err := s.pages[name].ExecuteTemplate(w, "layout", v)
+	if err != nil {
+		s.log.Warn("page not written", "page", name, "error", err)
+	}
+}
+
+// showLogin is the login page.
+func (s *Site) showLogin(w http.ResponseWriter, r *http.Request) {
+	if s.sessions.person(r) != nil {
+		http.Redirect(w, r, "/home", http.StatusSeeOther)
+		return
+	}
+	s.render(w, "login", http.StatusOK, view{Title: "Sign in"})
+}
+
+// signIn checks the password and asks doorcode for a challenge. Nothing is sent
+// before the password was right.
+func (s *Site) signIn(w http.ResponseWriter, r *http.Request) {
+	email, password := r.PostFormValue("email"), r.PostFormValue("password")
+	right := subtle.ConstantTimeCompare([]byte(email), []byte(Email)) & subtle.ConstantTimeCompare([]byte(password), []byte(Password))
+	if right != 1 {
+		s.render(w, "login", http.StatusUnauthorized, view{Title: "Sign in", Message: "That e-mail address and password do not go together."})
+		return
+	}
+	address, _, _ := net.SplitHostPort(r.RemoteAddr)
+	ch, err := s.doorcode.Create(r.Context(), client.Request{
+		Workspace: Workspace, Login: Login, Visitor: &client.Visitor{Address: address, UserAgent: r.UserAgent()},
+	})
+	if err != nil {
+		s.log.Warn("challenge not created", "error", err)
+		s.render(w, "login", http.StatusServiceUnavailable, view{Title: "Sign in", Message: sentence(err)})
+		return
+	}
+	s.sessions.begin(w, r, pending{
+		Handle: ch.Handle, Label: ch.Label, Recipient: ch.Recipient, Reference: ch.SupportReference, ExpiresAt: ch.ExpiresAt,
+	})
+	http.Redirect(w, r, "/code", http.StatusSeeOther)
+}
+
+// showCode is the code page with what is known about the message.
+func (s *Site) showCode(w http.ResponseWriter, r *http.Request) { s.codePage(w, r, http.StatusOK, "") }
+
+// codePage writes the code page with a sentence on it.
+func (s *Site) codePage(w http.ResponseWriter, r *http.Request, status int, message string) {
+	p := s.sessions.pending(r)
+	if p == nil {
+		http.Redirect(w, r, "/", http.StatusSeeOther)
+		return
+	}
+	v := view{Title: "Check your e-mail", Pending: p, Message: message}
+	state, err := s.doorcode.Read(r.Context(), p.Handle)
+	if err == nil {
+		v.State = &state
+	}
+	s.render(w, "code", status, v)
+}
+
+// checkCode has the typed code judged. Only a Person, which is a verified
+// assertion for this browser's own pending sign-in, lets anyone in.
+func (s *Site) checkCode(w http.ResponseWriter, r *http.Request) {
+	p := s.sessions.pending(r)
+	if p == nil {
+		http.Redirect(w, r, "/", http.StatusSeeOther)
+		return
+	}
+	person, err := s.doorcode.Check(r.Context(), p.Handle, r.PostFormValue("code"))
+	if err != nil {
+		s.codePage(w, r, http.StatusUnprocessableEntity, sentence(err))
+		return
+	}
+	if person.Workspace != Workspace || person.Login != Login || !s.sessions.finish(w, r, p.Handle, person) {
+		http.Redirect(w, r, "/", http.StatusSeeOther)
+		return
+	}
+	http.Redirect(w, r, "/home", http.StatusSeeOther)
+}
+
+// resend asks for the same code once more.
+func (s *Site) resend(w http.ResponseWriter, r *http.Request) {
+	p := s.sessions.pending(r)
+	if p == nil {
+		http.Redirect(w, r, "/", http.StatusSeeOther)
+		return
+	}
+	err := s.doorcode.Resend(r.Context(), p.Handle)
+	if err != nil {
+		s.codePage(w, r, http.StatusUnprocessableEntity, sentence(err))
+		return
+	}
+	http.Redirect(w, r, "/code", http.StatusSeeOther)
+}
+
+// cancel ends the pending sign-in: "this was not me", or another try.
+func (s *Site) cancel(w http.ResponseWriter, r *http.Request) {
+	if p := s.sessions.pending(r); p != nil {
+		err := s.doorcode.Cancel(r.Context(), p.Handle)
+		if err != nil {
+			s.log.Warn("challenge not canceled", "error", err)
+		}
+	}
+	s.sessions.end(w, r)
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+// showHome is the page behind both steps.
+func (s *Site) showHome(w http.ResponseWriter, r *http.Request) {
+	person := s.sessions.person(r)
+	if person == nil {
+		http.Redirect(w, r, "/", http.StatusSeeOther)
+		return
+	}
+	s.render(w, "home", http.StatusOK, view{Title: "Dashboard", Person: person})
+}
+
+// signOut ends the session.
+func (s *Site) signOut(w http.ResponseWriter, r *http.Request) {
+	s.sessions.end(w, r)
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+// sentence says to a person what a refusal means and what to do.
+func sentence(err error) string {
+	var e *client.Error
+	if !errors.As(err, &e) {
+		return "Sign-in is not available right now. Please try again in a moment."
+	}
+	switch e.Code {
+	case "wrong_code":
+		if e.ChecksLeft != nil && *e.ChecksLeft > 0 {
+			return fmt.Sprintf("That is not the code for this sign-in. Tries left: %d.", *e.ChecksLeft)
+		}
+		return "That was not the code, and no try is left. Please start again."
+	case "invalid_request":
+		return "A code has six digits or more. Type it as it stands in the message."
+	case "expired":
+		return "This code ran out. Please start again."
+	case "used", "closed":
+		return "This sign-in is closed. Please start again."
+	case "resend_too_early":
+		return fmt.Sprintf("You can ask for another message in %d seconds. The one you have still works.", int(e.RetryAfter.Seconds()))
+	case "no_more_sends":
+		return "No further message can be sent for this sign-in. Please start again."
+	case "too_many", "too_many_live", "too_many_messages", "too_many_requests":
+		return "Too many tries. Please wait a while and start again."
+	case "login_locked":
+		return "This login is locked. Please ask support to open it again."
+	default:
+		return "Sign-in is not available right now. Please try again in a moment."
+	}
+}
