@@ -1,0 +1,211 @@
+package archtest_test
+
+import (
+	"slices"
+
+	"doorcode/pkg/archtest"
+)
+
+// Modules of others that more than one row names.
+const (
+	jwt        = "github.com/golang-jwt/jwt/v5"
+	pgx        = "github.com/jackc/pgx/v5"
+	prometheus = "github.com/prometheus/client_golang/prometheus"
+	rate       = "golang.org/x/time/rate"
+	group      = "golang.org/x/sync"
+)
+
+// domain lists what every use case may know: facts and rules without a clock or a driver.
+func domain() []string {
+	return []string{
+		"pkg/account", "pkg/challenge", "pkg/delivery", "pkg/event", "pkg/frontend", "pkg/keyring", "pkg/otp", "pkg/seal",
+	}
+}
+
+// rows is the import table, in the order of the layers: domain, formats, foundation, adapters, use cases, processes.
+func rows() []archtest.Row {
+	return slices.Concat(domainRows(), foundationRows(), adapterRows(), serviceRows())
+}
+
+func domainRows() []archtest.Row {
+	const pure = "the domain is the standard library and, below it, the key ring: no clock, no driver, no format of others"
+	return []archtest.Row{
+		{Package: "pkg/account", Reason: pure},
+		{Package: "pkg/delivery", Reason: pure},
+		{Package: "pkg/keyring", Reason: pure},
+		{Package: "pkg/challenge", Ours: []string{"pkg/keyring"}, Reason: pure},
+		{Package: "pkg/otp", Ours: []string{"pkg/keyring"}, Reason: pure},
+		{Package: "pkg/seal", Ours: []string{"pkg/keyring"}, Reason: pure},
+		{Package: "pkg/frontend", Ours: []string{"pkg/keyring"}, Reason: pure},
+		{
+			Package: "pkg/event", Ours: domain(),
+			Reason: "events are facts of the domain in JSON; how they travel is the bus's matter",
+		},
+		{
+			Package: "pkg/event/eventtest", Ours: slices.Concat(domain(), []string{"schemas"}),
+			Others: []string{"github.com/santhosh-tekuri/jsonschema/v6"},
+			Reason: "it judges events by their schemas",
+		},
+		{
+			Package: "pkg/limit", Ours: domain(), Others: []string{rate},
+			Reason: "a limit is arithmetic; the database that keeps it imports it",
+		},
+		{
+			Package: "pkg/assertion", Ours: domain(), Others: []string{jwt},
+			Reason: "an assertion is a signed fact of the domain",
+		},
+		{
+			Package: "pkg/message", Ours: domain(),
+			Reason: "words are rendered from facts; who sends them is the provider's matter",
+		},
+	}
+}
+
+func foundationRows() []archtest.Row {
+	const small = "the foundation knows nothing of codes, so that it can stay small"
+	return []archtest.Row{
+		{Package: "schemas", Reason: "it embeds files"},
+		{Package: "deploy", Reason: "it embeds files"},
+		{Package: "pkg/config", Others: []string{"github.com/caarlos0/env/v11"}, Reason: small},
+		{Package: "pkg/telemetry", Others: []string{prometheus}, Reason: small},
+		{Package: "pkg/problem", Reason: small},
+		{Package: "pkg/strictjson", Ours: []string{"pkg/problem"}, Reason: small},
+		{Package: "pkg/httpserver", Ours: []string{"pkg/problem"}, Others: []string{prometheus}, Reason: small},
+		{
+			Package: "pkg/lifecycle", Ours: []string{"pkg/config", "pkg/httpserver", "pkg/telemetry"},
+			Others: []string{group}, Reason: small,
+		},
+		{Package: "pkg/archtest", Reason: "it judges the tree from outside"},
+		{Package: "pkg/archtest/figures", Ours: []string{"pkg/archtest"}, Reason: "it prints what archtest measures"},
+	}
+}
+
+func adapterRows() []archtest.Row {
+	const (
+		bus      = "the bus carries messages and does not know what they mean"
+		postgres = "the adapter of the database knows the domain, and no other adapter"
+		provider = "an adapter knows the contract and its own SDK, never another adapter"
+	)
+	storage := []string{"pkg/config", "pkg/limit", "schemas"}
+	providing := []string{"pkg/config", "pkg/delivery", "pkg/provider"}
+	return []archtest.Row{
+		{Package: "pkg/bus", Ours: []string{"deploy"}, Others: []string{"github.com/nats-io"}, Reason: bus},
+		{Package: "pkg/bus/embedded", Others: []string{"github.com/nats-io"}, Reason: bus},
+		{
+			Package: "pkg/bus/bustest", Ours: []string{"deploy", "pkg/bus", "pkg/bus/embedded"},
+			Others: []string{"github.com/nats-io"}, Reason: bus,
+		},
+		{
+			Package: "pkg/postgres", Ours: slices.Concat(domain(), storage),
+			Others: []string{pgx, "github.com/jackc/tern/v2", group}, Reason: postgres,
+		},
+		{
+			Package: "pkg/postgres/local", Ours: []string{"pkg/config"}, Others: []string{pgx, "golang.org/x/sys"},
+			Reason: "a cluster is programs and folders; what lies in it is not its matter",
+		},
+		{
+			Package: "pkg/postgres/pgtest", Ours: []string{"pkg/config", "pkg/postgres", "pkg/postgres/local", "schemas"},
+			Others: []string{pgx, "go.uber.org/goleak"}, Reason: postgres,
+		},
+		{
+			Package: "pkg/postgres/pgtest/cluster", Ours: []string{"pkg/postgres/local", "pkg/postgres/pgtest"},
+			Reason: "it runs a command beside a cluster",
+		},
+		{
+			Package: "pkg/provider", Ours: []string{"pkg/config", "pkg/delivery"},
+			Others: []string{"github.com/sony/gobreaker/v2", rate}, Reason: provider,
+		},
+		{
+			Package: "pkg/provider/sendgrid", Ours: providing,
+			Others: []string{"github.com/sendgrid", rate}, Reason: provider,
+		},
+		{
+			Package: "pkg/provider/providertest", Ours: slices.Concat(providing, []string{"pkg/provider/sandbox"}),
+			Others: []string{"github.com/google/go-cmp"}, Reason: provider,
+		},
+		{
+			Package: "pkg/provider/sandbox", Ours: []string{"pkg/config", "pkg/delivery", "pkg/problem", "pkg/strictjson"},
+			Reason: "the sandbox stands in for a company: it computes everything on its own and knows no adapter",
+		},
+		{
+			Package: "pkg/dispatch", Ours: slices.Concat(domain(), []string{"pkg/bus", "pkg/message", "pkg/provider", "pkg/telemetry"}),
+			Others: []string{prometheus, "github.com/sony/gobreaker/v2", rate, group},
+			Reason: "dispatchers have no database, and any provider is handed to them",
+		},
+		{
+			Package: "pkg/client", Ours: []string{"pkg/problem"}, Others: []string{jwt},
+			Reason: "integrators take it into their own programs, so it drags nothing of ours along",
+		},
+	}
+}
+
+func serviceRows() []archtest.Row {
+	const process = "a process is wired from packages; stand-ins and test helpers are none of them"
+	packages := slices.Concat(domain(), []string{
+		"pkg/assertion", "pkg/bus", "pkg/client", "pkg/config", "pkg/httpserver", "pkg/lifecycle", "pkg/limit", "pkg/message",
+		"pkg/problem", "pkg/strictjson", "pkg/telemetry", "deploy", "schemas",
+	})
+	metrics := []string{prometheus, group}
+	return []archtest.Row{
+		{
+			Package: "services/auth/...", Ours: slices.Concat(packages, []string{"pkg/postgres", "services/auth/..."}),
+			Others: metrics, Reason: process,
+		},
+		{
+			Package: "services/verifier/...", Ours: slices.Concat(packages, []string{"pkg/postgres", "services/verifier/..."}),
+			Others: metrics, Reason: process,
+		},
+		{
+			Package: "services/email-dispatcher/...",
+			Ours: slices.Concat(packages, []string{
+				"pkg/dispatch", "pkg/provider", "pkg/provider/sendgrid", "services/email-dispatcher/...",
+			}),
+			Others: metrics, Reason: "dispatchers have no database, and a process of one channel knows its own providers",
+		},
+		{
+			Package: "services/sandbox/...", Ours: slices.Concat(packages, []string{"pkg/provider/sandbox", "services/sandbox/..."}),
+			Others: metrics, Reason: process,
+		},
+		{
+			Package: "services/demo/...",
+			Ours: []string{
+				"pkg/client", "pkg/config", "pkg/httpserver", "pkg/lifecycle", "pkg/problem", "pkg/telemetry", "services/demo/...",
+			},
+			Others: metrics, Reason: "the demo is an integrator: it has the client and the frame of a process",
+		},
+		{
+			Package: "services/doorcodectl/...", Ours: slices.Concat(packages, []string{"pkg/postgres", "services/doorcodectl/..."}),
+			Reason: process,
+		},
+		{
+			Package: "services/standalone/...",
+			Ours: slices.Concat(packages, []string{
+				"pkg/bus/embedded", "pkg/postgres", "pkg/postgres/local", "services/...",
+			}),
+			Others: metrics, Reason: "it runs all processes in one, with a bus and a database of its own",
+		},
+		{Package: "services/e2e/...", Tests: true, Reason: "whatever end-to-end tests need stands in their test files"},
+	}
+}
+
+// walls keep the modules of others that we speak through one adapter alone.
+func walls() []archtest.Wall {
+	return []archtest.Wall{
+		{
+			Module: "github.com/nats-io", Behind: []string{"pkg/bus/...", "services/e2e/..."},
+			Reason: "only pkg/bus speaks NATS",
+		},
+		{
+			Module: "github.com/jackc", Behind: []string{"pkg/postgres/...", "services/e2e/..."},
+			Reason: "only pkg/postgres speaks to the database",
+		},
+		{
+			Module: "database/sql", Behind: nil,
+			Reason: "the database is reached by pgx, in pkg/postgres",
+		},
+		{
+			Module: "github.com/sendgrid", Behind: []string{"pkg/provider/sendgrid", "pkg/provider/sandbox"},
+			Reason: "a provider's SDK is imported by its adapter and by the tests of its stand-in alone",
+		},
+	}
+}

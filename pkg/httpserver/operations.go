@@ -1,0 +1,60 @@
+package httpserver
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"doorcode/pkg/problem"
+)
+
+const (
+	// readyTimeout bounds one look at the dependencies.
+	readyTimeout = 2 * time.Second
+	// maxReason bounds, in bytes, what /readyz says about them.
+	maxReason = 512
+)
+
+// Operations serves what operators and their machines ask, on a port of its own that the public does not reach:
+// /healthz (the process runs), /readyz (it can do its work) and /metrics.
+//
+// The error of ready stands in the answer, so it names what is down and, as all errors of ours, carries no secret.
+func Operations(reg *prometheus.Registry, ready func(context.Context) error) http.Handler {
+	r := NewRouter(slog.New(slog.DiscardHandler))
+	r.HandleFunc(http.MethodGet, "/healthz", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, `{"healthy":true}`)
+	})
+	r.HandleFunc(http.MethodGet, "/readyz", func(w http.ResponseWriter, req *http.Request) {
+		ctx, cancel := context.WithTimeout(req.Context(), readyTimeout)
+		defer cancel()
+		err := ready(ctx)
+		if err != nil {
+			problem.Write(w, problem.New(http.StatusServiceUnavailable, problem.CodeUnavailable, reason(err)))
+			return
+		}
+		writeJSON(w, `{"ready":true}`)
+	})
+	r.Handle(http.MethodGet, "/metrics", promhttp.HandlerFor(reg, promhttp.HandlerOpts{Registry: reg}))
+	return r
+}
+
+// writeJSON answers with a fixed document.
+func writeJSON(w http.ResponseWriter, body string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	_, _ = w.Write([]byte(body + "\n")) // The caller is gone when it fails.
+}
+
+// reason puts an error, joined ones included, on one line of bounded length.
+func reason(err error) string {
+	text := strings.ReplaceAll(err.Error(), "\n", "; ")
+	if len(text) > maxReason {
+		text = text[:maxReason] + "..."
+	}
+	return strings.ToValidUTF8(text, "")
+}
