@@ -77,14 +77,14 @@ func newKeys(t *testing.T) *assertion.Keys {
 	return k
 }
 
-// handleOf returns a handle of a challenge.
-func handleOf(t *testing.T, id string) string {
+// handleOf returns a handle of the tests' challenge.
+func handleOf(t *testing.T) string {
 	t.Helper()
 	ring, err := keyring.New()
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := challenge.Handle{Challenge: id, Stream: 1, Sequence: 7}.Encode(ring)
+	h, err := challenge.Handle{Challenge: challID, Stream: 1, Sequence: 7}.Encode(ring)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,7 +116,7 @@ func TestCheck_ReturnsThePersonOfARightCode(t *testing.T) {
 	d := &doorcode{keys: keys, answer: approve(t, keys, good())}
 	c := d.start(t, approvedAt().Add(3*time.Second))
 	for range 2 {
-		p, err := c.Check(t.Context(), handleOf(t, challID), "482917")
+		p, err := c.Check(t.Context(), handleOf(t), "482917")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -151,7 +151,7 @@ func TestCheck_RefusesEveryOtherAssertion(t *testing.T) {
 			t.Parallel()
 			d := &doorcode{keys: keys, answer: answer.answer}
 			c := d.start(t, answer.now)
-			p, err := c.Check(t.Context(), handleOf(t, challID), "482917")
+			p, err := c.Check(t.Context(), handleOf(t), "482917")
 			if !errors.Is(err, ErrAssertion) || p.Login != "" {
 				t.Errorf("got %+v: %v", p, err)
 			}
@@ -179,7 +179,7 @@ func TestCheck_FindsARotatedKeyByItself(t *testing.T) {
 	old := newKeys(t)
 	d := &doorcode{keys: old, answer: approve(t, old, good())}
 	c := d.start(t, approvedAt())
-	_, err := c.Check(t.Context(), handleOf(t, challID), "482917")
+	_, err := c.Check(t.Context(), handleOf(t), "482917")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +189,7 @@ func TestCheck_FindsARotatedKeyByItself(t *testing.T) {
 	}
 	d.keys, d.answer = next, approve(t, next, good())
 	c.now = func() time.Time { return approvedAt().Add(20 * time.Second) }
-	_, err = c.Check(t.Context(), handleOf(t, challID), "482917")
+	_, err = c.Check(t.Context(), handleOf(t), "482917")
 	if err != nil {
 		t.Errorf("after a rotation: %v", err)
 	}
@@ -202,7 +202,7 @@ func TestCheck_TellsRefusalsApart(t *testing.T) {
 		w.WriteHeader(http.StatusUnprocessableEntity)
 		_, _ = io.WriteString(w, `{"status":422,"code":"wrong_code","detail":"That code is wrong.","checks_left":4}`)
 	}}
-	_, err := d.start(t, approvedAt()).Check(t.Context(), handleOf(t, challID), "482917")
+	_, err := d.start(t, approvedAt()).Check(t.Context(), handleOf(t), "482917")
 	var e *Error
 	if !errors.As(err, &e) || e.Code != "wrong_code" || e.ChecksLeft == nil || *e.ChecksLeft != 4 || e.Status != 422 || e.RetryAfter != 17*time.Second {
 		t.Errorf("got %#v", err)
@@ -225,7 +225,7 @@ func TestP7_ALostCheckIsRepeatedWithItsCheckID(t *testing.T) {
 		ids = append(ids, in.CheckID)
 		say(http.StatusServiceUnavailable, `{"code":"unavailable","detail":"Please try again."}`)(w, r)
 	}
-	_, err := d.start(t, approvedAt()).Check(t.Context(), handleOf(t, challID), "482917")
+	_, err := d.start(t, approvedAt()).Check(t.Context(), handleOf(t), "482917")
 	var e *Error
 	if !errors.As(err, &e) || e.Code != "unavailable" {
 		t.Errorf("got %v", err)
@@ -328,7 +328,7 @@ func TestKeysOnDisk_MatchTheAssertionsOfTheClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := &doorcode{keys: back, answer: approve(t, keys, good())}
-	_, err = d.start(t, approvedAt()).Check(t.Context(), handleOf(t, challID), "482917")
+	_, err = d.start(t, approvedAt()).Check(t.Context(), handleOf(t), "482917")
 	if err != nil {
 		t.Errorf("keys changed on disk: %v", err)
 	}
