@@ -1,0 +1,147 @@
+package bus
+
+import (
+	"maps"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Names of the streams.
+const (
+	Challenges = "DOORCODE_CHALLENGES"
+	Deliveries = "DOORCODE_DELIVERIES"
+	Outcomes   = "DOORCODE_OUTCOMES"
+	Directory  = "DOORCODE_DIRECTORY"
+	DeadLetter = "DOORCODE_DLQ"
+	Advisories = "DOORCODE_ADVISORIES"
+)
+
+// Names of the durable consumers.
+const (
+	EmailDispatcher = "email-dispatcher"
+	Recorder        = "recorder"
+)
+
+const (
+	day = 24 * time.Hour
+	mib = 1 << 20
+	gib = 1 << 30
+)
+
+// Stream is what we want of a stream. What is not said here is the same for all (see config): kept by limits on disk,
+// full means refused, and nothing is ever deleted, purged or rolled up.
+type Stream struct {
+	Name     string
+	Subjects []string
+	MaxAge   time.Duration
+	// MaxBytes is set aside when the stream is made; all of them fit the 10 GB of an embedded server.
+	MaxBytes   int64
+	MaxMsgSize int32 // headers and data
+	// Duplicates is for how long a message id is remembered.
+	Duplicates time.Duration
+	// Numbered streams keep a number for handles in their metadata.
+	Numbered  bool
+	Consumers []ConsumerSpec
+}
+
+// ConsumerSpec is what we want of a durable pull consumer. All acknowledge explicitly, start at the first message and
+// have no BackOff, which does not go with a delayed nak (nats-postgres.md 3).
+type ConsumerSpec struct {
+	Durable string
+	Filter  string // one subject, or empty for all of the stream
+	AckWait time.Duration
+	// MaxDeliver is how often a message is delivered at most; -1 is for ever.
+	MaxDeliver    int
+	MaxAckPending int // over all replicas
+	MaxWaiting    int // pull requests of all replicas
+}
+
+// Streams is the whole layout: DESIGN 4, nats-postgres.md 0. Subjects carry no ids, because memory follows their
+// number. An event stays for a week, so that a Postgres outage loses nothing.
+func Streams() []Stream {
+	recorder := ConsumerSpec{
+		Durable: Recorder, AckWait: 30 * time.Second, MaxDeliver: -1, MaxAckPending: 4096, MaxWaiting: 512,
+	}
+	email := ConsumerSpec{
+		Durable: EmailDispatcher, Filter: "doorcode.challenge.email",
+		AckWait: 30 * time.Second, MaxDeliver: 6, MaxAckPending: 512, MaxWaiting: 512,
+	}
+	return []Stream{
+		{
+			Name: Challenges, Subjects: []string{"doorcode.challenge.*"}, Numbered: true,
+			MaxAge: 7 * day, MaxBytes: 2 * gib, MaxMsgSize: 16 << 10, Duplicates: 10 * time.Minute,
+			Consumers: []ConsumerSpec{email, recorder},
+		},
+		{
+			Name: Deliveries, Subjects: []string{"doorcode.delivery.*.*", "doorcode.receipt.*"},
+			MaxAge: 7 * day, MaxBytes: 2 * gib, MaxMsgSize: 16 << 10, Duplicates: time.Hour,
+			Consumers: []ConsumerSpec{recorder},
+		},
+		{
+			Name: Outcomes, Subjects: []string{"doorcode.outcome.*"},
+			MaxAge: 7 * day, MaxBytes: gib, MaxMsgSize: 16 << 10, Duplicates: time.Hour,
+		},
+		{
+			Name: Directory, Subjects: []string{"doorcode.directory.*"},
+			MaxAge: 7 * day, MaxBytes: gib, MaxMsgSize: 16 << 10, Duplicates: time.Hour,
+		},
+		{
+			// A dead letter is a whole message and what was wrong with it.
+			Name: DeadLetter, Subjects: []string{"doorcode.dlq.*"},
+			MaxAge: 30 * day, MaxBytes: gib, MaxMsgSize: 48 << 10, Duplicates: time.Hour,
+		},
+		{
+			Name: Advisories,
+			Subjects: []string{
+				"$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.>",
+				"$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.>",
+			},
+			MaxAge: 7 * day, MaxBytes: 256 * mib, MaxMsgSize: 16 << 10, Duplicates: 2 * time.Minute,
+		},
+	}
+}
+
+// config is the wanted stream for the server. What is ours to say is laid over what runs, so that replicas, placement
+// and foreign metadata stay; running is the zero value for a stream to be made.
+func (s Stream) config(running jetstream.StreamConfig) jetstream.StreamConfig {
+	config := running
+	config.Name = s.Name
+	config.Subjects = s.Subjects
+	config.Retention = jetstream.LimitsPolicy
+	config.Storage = jetstream.FileStorage
+	config.Discard = jetstream.DiscardNew
+	config.MaxAge = s.MaxAge
+	config.MaxBytes = s.MaxBytes
+	config.MaxMsgSize = s.MaxMsgSize
+	config.Duplicates = s.Duplicates
+	config.DenyDelete = true
+	config.DenyPurge = true
+	config.AllowRollup = false
+	config.AllowDirect = false
+	config.AllowMsgTTL = false
+	config.AllowMsgSchedules = false
+	config.Metadata = map[string]string{}
+	maps.Copy(config.Metadata, running.Metadata)
+	// The server's own entries are its to write.
+	maps.DeleteFunc(config.Metadata, func(key, _ string) bool { return strings.HasPrefix(key, "_nats.") })
+	return config
+}
+
+// config is the wanted consumer for the server, laid over what runs in the same way.
+func (c ConsumerSpec) config(running jetstream.ConsumerConfig) jetstream.ConsumerConfig {
+	config := running
+	config.Durable = c.Durable
+	config.Name = c.Durable
+	config.DeliverPolicy = jetstream.DeliverAllPolicy
+	config.AckPolicy = jetstream.AckExplicitPolicy
+	config.FilterSubject = c.Filter
+	config.FilterSubjects = nil
+	config.AckWait = c.AckWait
+	config.BackOff = nil
+	config.MaxDeliver = c.MaxDeliver
+	config.MaxAckPending = c.MaxAckPending
+	config.MaxWaiting = c.MaxWaiting
+	return config
+}
