@@ -25,9 +25,13 @@ const (
 
 // Main is the body of a TestMain: it starts a private cluster unless PGTEST_URL
 // names one, runs the tests, stops the cluster and fails when a goroutine is left.
+// What ends is called after the tests and before the goroutines are counted.
 // It returns the exit code.
-func Main(m *testing.M) int {
+func Main(m *testing.M, ends ...func()) int {
 	code, err := run(m)
+	for _, end := range ends {
+		end()
+	}
 	if err != nil {
 		_, _ = fmt.Fprintln(os.Stderr, "pgtest:", err)
 		return 1

@@ -1,0 +1,61 @@
+// Package assertion signs what a front-end needs to let a person in: a JWT (RFC 7519), signed with
+// Ed25519 (EdDSA, RFC 8037), good for one challenge, one front-end and sixty seconds (DESIGN 3.5).
+//
+// It holds the signing keys with their file form and the public form that auth serves; verifying is the business of
+// package client. An assertion is a pure function of its claims and the key: asked for again, it is the same text.
+package assertion
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// Life is how long an assertion is good for (SEC-08).
+const Life = 60 * time.Second
+
+// Claims are the facts of one approved challenge.
+type Claims struct {
+	Issuer    string
+	FrontEnd  string // the audience
+	Login     string // the subject, unique within its workspace
+	Workspace string
+	Challenge string // also the id of the assertion
+	Channel   string
+	// At is when the challenge was approved, by the database clock.
+	At time.Time
+}
+
+// payload is the JSON of an assertion. Its fields stand in a fixed order.
+type payload struct {
+	jwt.RegisteredClaims
+	Workspace string   `json:"workspace"`
+	Challenge string   `json:"challenge"`
+	Channel   string   `json:"channel"`
+	Methods   []string `json:"amr"`
+}
+
+// Sign returns the assertion of the claims under the active key. `amr` says `otp` and never `mfa`: an e-mailed code
+// proves no more (RFC 8176 §2, security.md 0.2).
+func (k *Keys) Sign(c Claims) (string, error) {
+	if c.Issuer == "" || c.FrontEnd == "" || c.Login == "" || c.Workspace == "" || c.Challenge == "" || c.At.IsZero() {
+		return "", errors.New("sign assertion: a claim is missing")
+	}
+	at := c.At.UTC().Truncate(time.Second)
+	unsigned := jwt.NewWithClaims(jwt.SigningMethodEdDSA, payload{
+		RegisteredClaims: jwt.RegisteredClaims{
+			Issuer: c.Issuer, Subject: c.Login, Audience: jwt.ClaimStrings{c.FrontEnd}, ID: c.Challenge,
+			IssuedAt: jwt.NewNumericDate(at), ExpiresAt: jwt.NewNumericDate(at.Add(Life)),
+		},
+		Workspace: c.Workspace, Challenge: c.Challenge, Channel: c.Channel, Methods: []string{"otp"},
+	})
+	unsigned.Header["kid"] = k.active
+	signed, err := unsigned.SignedString(ed25519.NewKeyFromSeed(k.seeds[k.active]))
+	if err != nil {
+		return "", fmt.Errorf("sign assertion: %w", err)
+	}
+	return signed, nil
+}

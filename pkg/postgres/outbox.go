@@ -1,0 +1,72 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"doorcode/pkg/event"
+)
+
+// Relay hands up to limit events of the outbox to publish, the oldest first, and deletes those for which publish
+// returned no error at their position; the others stay for the next call. The rows are locked meanwhile and skipped by
+// other relays. It returns how many were deleted and how many publish could not place.
+//
+// An event whose deletion is lost is published again under the same id; the stream and its consumers drop the copy.
+func (db *DB) Relay(ctx context.Context, limit int, publish func(context.Context, []event.Event) []error) (int, int, error) {
+	var done, failed int
+	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+		events, err := waiting(ctx, tx, limit)
+		if err != nil || len(events) == 0 {
+			return err
+		}
+		var ids []string
+		for i, failure := range publish(ctx, events) {
+			if failure != nil {
+				failed++
+				continue
+			}
+			ids = append(ids, events[i].ID)
+		}
+		if len(ids) == 0 {
+			return nil
+		}
+		_, err = tx.Exec(ctx, `DELETE FROM outbox WHERE id = ANY($1)`, ids)
+		done = len(ids)
+		return err
+	})
+	if err != nil {
+		return 0, failed, fmt.Errorf("relay the outbox: %w", scrub(err))
+	}
+	return done, failed, nil
+}
+
+// waiting reads and locks the oldest events. They are taken because they exist and never because they are newer than
+// the last: rows become visible out of order (nats-postgres.md 4).
+func waiting(ctx context.Context, tx pgx.Tx, limit int) ([]event.Event, error) {
+	rows, err := tx.Query(ctx, `
+		SELECT id, type, source, subject, at, data FROM outbox
+		 ORDER BY created_at LIMIT $1 FOR UPDATE SKIP LOCKED`, limit)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (event.Event, error) {
+		var e event.Event
+		var kind string
+		var data []byte
+		err := row.Scan(&e.ID, &kind, &e.Source, &e.Subject, &e.Time, &data)
+		e.Type, e.Data, e.Time = event.Type(kind), data, e.Time.UTC()
+		return e, err
+	})
+}
+
+// OutboxPending counts the events that wait for the bus, up to 10 000.
+func (db *DB) OutboxPending(ctx context.Context) (int, error) {
+	var n int
+	err := db.pool.QueryRow(ctx, `SELECT count(*) FROM (SELECT FROM outbox LIMIT 10000) AS waiting`).Scan(&n)
+	if err != nil {
+		return 0, fmt.Errorf("count the outbox: %w", scrub(err))
+	}
+	return n, nil
+}

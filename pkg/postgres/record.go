@@ -1,0 +1,133 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"doorcode/pkg/event"
+)
+
+// Issued is a challenge as its event tells it, with the place of the event.
+type Issued struct {
+	Event    event.Issued
+	Stream   uint16
+	Sequence uint64
+}
+
+// Audit is one row of the record. Its time is the event's own, so that a second arrival meets the same key.
+type Audit struct {
+	ID        string
+	At        time.Time
+	Kind      event.Type
+	Workspace string // empty when the event does not say
+	Login     string
+	Challenge string
+	Actor     string
+	Detail    json.RawMessage // free of codes and recipients
+}
+
+// Handed is a send's event with its hand-over number; each lower number of which nothing is on record becomes one row
+// with the result unknown (DESIGN 3.2).
+type Handed struct {
+	Challenge   string
+	Send        int
+	Number      int
+	Channel     string
+	RequestedAt time.Time
+}
+
+// Batch is what the recorder writes in one transaction.
+type Batch struct {
+	Challenges []Issued
+	Audit      []Audit
+	Handed     []Handed
+}
+
+// Record writes a batch and commits it. What is there already stays as it is, so order and repetition do not matter.
+// IsRejected tells an error that the batch's content caused.
+func (db *DB) Record(ctx context.Context, b Batch) error {
+	challenges, err := json.Marshal(challengeRows(b.Challenges))
+	if err != nil {
+		return fmt.Errorf("record events: %w", scrub(err))
+	}
+	audit, err := json.Marshal(auditRows(b.Audit))
+	if err != nil {
+		return fmt.Errorf("record events: %w", scrub(err))
+	}
+	handed, err := json.Marshal(handedRows(b.Handed))
+	if err != nil {
+		return fmt.Errorf("record events: %w", scrub(err))
+	}
+	err = pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, recordChallengesSQL+" ON CONFLICT DO NOTHING", challenges)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, recordAuditSQL, audit)
+		if err != nil {
+			return err
+		}
+		if len(b.Handed) > 0 {
+			_, err = tx.Exec(ctx, recordGapsSQL, handed, Verifier)
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("record events: %w", scrub(err))
+	}
+	return db.markOutdated(ctx, b.Challenges)
+}
+
+// Materialise records one challenge that the recorder has not seen yet, unless it expired already; then it reports
+// true and writes nothing. Whoever comes second changes nothing: all write the same row from the same event.
+func (db *DB) Materialise(ctx context.Context, c Issued) (bool, error) {
+	row, err := json.Marshal(challengeRows([]Issued{c}))
+	if err != nil {
+		return false, fmt.Errorf("record challenge: %w", scrub(err))
+	}
+	tag, err := db.pool.Exec(ctx, recordChallengesSQL+" WHERE x.expires_at > clock_timestamp() ON CONFLICT DO NOTHING", row)
+	if err != nil {
+		return false, fmt.Errorf("record challenge: %w", scrub(err))
+	}
+	if tag.RowsAffected() == 0 {
+		_, err = db.Facts(ctx, c.Event.Challenge)
+		if errors.Is(err, ErrNoChallenge) {
+			return true, nil
+		}
+		return false, err
+	}
+	return false, db.markOutdated(ctx, []Issued{c})
+}
+
+// markOutdated makes the sweep look at the logins of recorded challenges that a change of the directory has overtaken.
+// It comes after the commit that made them visible: in the same transaction it could miss a change that is not
+// committed yet, and the sweep of that change would miss the challenge. A crash in between is mended by the
+// redelivery, which comes here again.
+func (db *DB) markOutdated(ctx context.Context, issued []Issued) error {
+	if len(issued) == 0 {
+		return nil
+	}
+	ids := make([]string, len(issued))
+	for i, c := range issued {
+		ids[i] = c.Event.Challenge
+	}
+	_, err := db.pool.Exec(ctx, markOutdatedSQL, ids)
+	if err != nil {
+		return fmt.Errorf("mark logins for the sweep: %w", scrub(err))
+	}
+	return nil
+}
+
+// IsRejected reports whether Postgres refused the content of a statement (SQLSTATE classes 22 and 23): trying again
+// changes nothing, so the culprit belongs to the dead letters.
+func IsRejected(err error) bool {
+	var refused *pgconn.PgError
+	return errors.As(err, &refused) && (strings.HasPrefix(refused.Code, "22") || strings.HasPrefix(refused.Code, "23"))
+}

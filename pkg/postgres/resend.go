@@ -1,0 +1,121 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"doorcode/pkg/challenge"
+	"doorcode/pkg/event"
+)
+
+// Resend asks for one more message of a challenge's code.
+type Resend struct {
+	Challenge string
+	Key       []byte // names the request: a key that was taken takes nothing again
+	Index     int    // position of the route, from 0
+	Route     event.Route
+}
+
+// Ordered is a send that was taken.
+type Ordered struct {
+	Send     int
+	At       time.Time
+	ResendAt time.Time // earliest time of the next
+}
+
+// Resend takes the next send of a challenge in one statement and one commit: locks the challenge (live, not in its last
+// two minutes, waited long enough, sends left), then the login's budget (same version, open), then the recipient's
+// limit, in the order that holds everywhere; only then it counts the send and writes outbox and audit. false means that
+// nothing was taken: Standing and RecipientLimit then tell why.
+func (db *DB) Resend(ctx context.Context, r Resend) (Ordered, bool, error) {
+	waits := make([]int64, challenge.MaxSends)
+	for i := range waits {
+		waits[i] = int64(challenge.ResendWait(i+1) / time.Second)
+	}
+	var o Ordered
+	err := db.pool.QueryRow(ctx, resendSQL, r.Challenge, r.Key, r.Index, r.Route.Address, r.Route.PerHour, r.Route.PerDay,
+		waits, Verifier).Scan(&o.Send, &o.At, &o.ResendAt)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Ordered{}, false, nil
+	}
+	if err != nil {
+		return Ordered{}, false, fmt.Errorf("take resend: %w", scrub(err))
+	}
+	return o, true, nil
+}
+
+// RecipientLimit returns the times of the messages to an address within the last day, oldest first, and the database
+// clock.
+func (db *DB) RecipientLimit(ctx context.Context, address []byte) ([]time.Time, time.Time, error) {
+	var times []time.Time
+	var now time.Time
+	err := db.pool.QueryRow(ctx, `
+		SELECT clock_timestamp(), coalesce((SELECT times FROM limits WHERE dimension = 'recipient' AND key = $1), '{}')`,
+		address).Scan(&now, &times)
+	if err != nil {
+		return nil, time.Time{}, fmt.Errorf("read the limit of a recipient: %w", scrub(err))
+	}
+	return times, now, nil
+}
+
+// resendSQL takes one send: $1 challenge, $2 request key, $3 route, $4 address hash, $5 and $6 messages per hour and
+// day, $7 seconds to wait after send 1, 2, ..., $8 the verifier's name.
+//
+// The limit row is taken by l alone: a row comes out of it when there was room, or when this very send stands in it
+// already, and everything after hangs on that row. Entries older than a day count nowhere and are dropped.
+const resendSQL = `
+WITH c AS MATERIALIZED (
+    SELECT id, workspace, login, login_version, front_end, sends, resend_at, expires_at, routes -> $3::int AS route
+      FROM challenges
+     WHERE id = $1 AND state = 'pending' AND NOT ($2::bytea = ANY(send_keys)) AND sends < send_limit
+       AND clock_timestamp() >= resend_at AND clock_timestamp() < expires_at - interval '2 minutes'
+       AND routes -> $3::int IS NOT NULL
+       FOR UPDATE
+), b AS MATERIALIZED (
+    SELECT g.version
+      FROM login_budgets g JOIN c ON g.workspace = c.workspace AND g.login = c.login
+     WHERE g.version = c.login_version AND g.locked_at IS NULL AND g.removed_at IS NULL
+       FOR UPDATE OF g
+), decided AS MATERIALIZED (
+    SELECT c.*, sends + 1 AS n, clock_timestamp() AS at FROM c CROSS JOIN b
+), d AS MATERIALIZED (
+    SELECT decided.*, id || '.send.' || n AS event,
+           ('x' || encode(substr(sha256(convert_to(id || '.send.' || n, 'UTF8')), 1, 8), 'hex'))::bit(64)::bigint AS entry
+      FROM decided
+     WHERE at < expires_at - interval '2 minutes' AND $5::int > 0 AND $6::int > 0
+), l AS (
+    INSERT INTO limits AS l (dimension, key, times, entries, used_at)
+    SELECT 'recipient', $4::bytea, ARRAY[d.at], ARRAY[d.entry], d.at FROM d
+    ON CONFLICT (dimension, key) DO UPDATE
+       SET (times, entries, used_at) = (
+               SELECT array_agg(t ORDER BY t), array_agg(e ORDER BY t), greatest(l.used_at, excluded.used_at)
+                 FROM (SELECT t, e FROM unnest(l.times, l.entries) AS kept(t, e)
+                        WHERE t > excluded.used_at - interval '1 day'
+                       UNION ALL
+                       SELECT excluded.used_at, excluded.entries[1] WHERE NOT excluded.entries[1] = ANY(l.entries)) AS all_of_them)
+     WHERE excluded.entries[1] = ANY(l.entries)
+        OR (SELECT count(*) FILTER (WHERE t > excluded.used_at - interval '1 hour') < $5::int AND count(*) < $6::int
+              FROM unnest(l.times) AS t WHERE t > excluded.used_at - interval '1 day')
+    RETURNING l.key
+), taken AS MATERIALIZED (
+    SELECT d.*, d.at + make_interval(secs => ($7::bigint[])[d.n]) AS next,
+           jsonb_build_object('challenge', d.id, 'send', d.n, 'route', $3::int, 'channel', d.route ->> 'channel',
+               'envelope', d.route ->> 'envelope', 'expires_at', d.expires_at) AS data
+      FROM d CROSS JOIN l
+), u AS (
+    UPDATE challenges x
+       SET sends = taken.n, send_keys = x.send_keys || $2::bytea, send_routes = x.send_routes || $3::smallint,
+           resend_at = taken.next
+      FROM taken WHERE x.id = taken.id
+), a AS (
+    INSERT INTO audit (id, at, kind, workspace, login, challenge_id, actor, detail)
+    SELECT event, at, 'delivery.v1.requested', workspace, login, id, front_end, data - 'envelope' FROM taken
+), o AS (
+    INSERT INTO outbox (id, type, source, subject, at, data)
+    SELECT event, 'delivery.v1.requested', $8::text, id, at, data FROM taken
+)
+SELECT n, at, next FROM taken`

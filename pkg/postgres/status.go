@@ -1,0 +1,120 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"doorcode/pkg/challenge"
+	"doorcode/pkg/delivery"
+	"doorcode/pkg/event"
+)
+
+// Live is where a challenge and its messages stand.
+type Live struct {
+	Facts     Facts
+	Now       time.Time       // the database clock
+	State     challenge.State // expired once the clock is past the expiry, whether swept or not
+	Wrong     int
+	WrongMax  int
+	Sends     int
+	SendMax   int
+	Routes    []int16 // of send 1, 2, ...
+	ResendAt  time.Time
+	Delivered []delivery.Fact // what is on record about the sends, in no order
+}
+
+// Live reads where a challenge and its messages stand, or fails with ErrNoChallenge.
+func (db *DB) Live(ctx context.Context, id string) (Live, error) {
+	facts, err := db.Facts(ctx, id)
+	if err != nil {
+		return Live{}, err
+	}
+	l := Live{Facts: facts}
+	var state string
+	err = db.pool.QueryRow(ctx, `
+		SELECT clock_timestamp(), CASE WHEN state = 'pending' AND expires_at <= clock_timestamp() THEN 'expired' ELSE state END,
+		       wrong, wrong_limit, sends, send_limit, send_routes, resend_at
+		  FROM challenges WHERE id = $1`, id).
+		Scan(&l.Now, &state, &l.Wrong, &l.WrongMax, &l.Sends, &l.SendMax, &l.Routes, &l.ResendAt)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return Live{}, ErrNoChallenge
+	}
+	if err != nil {
+		return Live{}, fmt.Errorf("read the state of a challenge: %w", scrub(err))
+	}
+	l.State = challenge.State(state)
+	l.Delivered, err = db.deliveries(ctx, facts)
+	return l, err
+}
+
+// deliveries reads the audit rows of a challenge's sends. Nothing about a challenge is older than itself by more than
+// clocks differ, which spares the older partitions.
+func (db *DB) deliveries(ctx context.Context, f Facts) ([]delivery.Fact, error) {
+	rows, err := db.pool.Query(ctx, `
+		SELECT kind, at, detail FROM audit
+		 WHERE challenge_id = $1 AND at > $2 AND kind LIKE 'delivery.%'`, f.ID, f.CreatedAt.Add(-time.Hour))
+	if err != nil {
+		return nil, fmt.Errorf("read deliveries: %w", scrub(err))
+	}
+	facts, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (delivery.Fact, error) {
+		var kind string
+		var fact delivery.Fact
+		var detail []byte
+		err := row.Scan(&kind, &fact.At, &detail)
+		if err != nil {
+			return fact, err
+		}
+		var d event.Delivery
+		err = json.Unmarshal(detail, &d)
+		if err != nil {
+			return fact, err
+		}
+		fact.Kind = factKind(event.Type(kind))
+		fact.Send, fact.Number = d.Send, d.Number
+		fact.Result, fact.Channel = delivery.Result(d.Result), delivery.Channel(d.Channel)
+		return fact, fact.Reason.UnmarshalText([]byte(d.Reason))
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read deliveries: %w", scrub(err))
+	}
+	return facts, nil
+}
+
+// factKind translates an event type into the word of package delivery; whatever it does not know was asked for.
+func factKind(t event.Type) delivery.FactKind {
+	kinds := map[event.Type]delivery.FactKind{
+		event.DeliveryRequested: delivery.FactRequested,
+		event.DeliveryAttempted: delivery.FactAttempted,
+		event.DeliveryPostponed: delivery.FactPostponed,
+		event.DeliveryAbandoned: delivery.FactAbandoned,
+	}
+	kind, ok := kinds[t]
+	if !ok {
+		return delivery.FactRequested
+	}
+	return kind
+}
+
+// Delivery tells whether a challenge ended (or expired) and whether a provider took that send. Of a challenge that is
+// not recorded nothing is known: both are false.
+func (db *DB) Delivery(ctx context.Context, id string, send int) (ended, accepted bool, err error) {
+	err = db.pool.QueryRow(ctx, `
+		SELECT c.state <> 'pending' OR c.expires_at <= clock_timestamp(),
+		       EXISTS (SELECT FROM audit a
+		                WHERE a.challenge_id = c.id AND a.at > c.created_at - interval '1 hour'
+		                  AND a.kind = 'delivery.v1.attempted' AND a.detail ->> 'result' = 'accepted'
+		                  AND (a.detail ->> 'send')::int = $2)
+		  FROM challenges c WHERE c.id = $1`, id, send).Scan(&ended, &accepted)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return false, false, nil
+	}
+	if err != nil {
+		return false, false, fmt.Errorf("read the delivery of a challenge: %w", scrub(err))
+	}
+	return ended, accepted, nil
+}

@@ -1,0 +1,47 @@
+package app
+
+import (
+	"errors"
+
+	"doorcode/pkg/config"
+	"doorcode/pkg/lifecycle"
+)
+
+// Prefix begins the names of the verifier's own settings.
+const Prefix = "DOORCODE_VERIFIER_"
+
+// maxWorkers bounds how many requests are handled at once.
+const maxWorkers = 1024
+
+// Config holds the settings of the verifier.
+type Config struct {
+	LogLevel         string        `env:"DOORCODE_LOG_LEVEL" envDefault:"info" help:"Least level that is logged: debug, info, warn or error."`
+	NATSURL          string        `env:"DOORCODE_NATS_URL" envDefault:"nats://127.0.0.1:4222" help:"Address of NATS."`
+	DatabaseURL      string        `env:"DOORCODE_DATABASE_URL,required" help:"Address of Postgres, without a password."`
+	OperationsListen string        `env:"DOORCODE_VERIFIER_OPERATIONS_LISTEN" envDefault:"127.0.0.1:9092" help:"Address of health, readiness and metrics."`
+	NATSKeyFile      string        `env:"DOORCODE_VERIFIER_NATS_KEY_FILE,required" help:"File with the verifier's NATS seed."`
+	DatabaseUser     string        `env:"DOORCODE_VERIFIER_DATABASE_USER" envDefault:"doorcode_verifier" help:"Postgres role of the verifier."`
+	DatabasePassword config.Secret `env:"DOORCODE_VERIFIER_DATABASE_PASSWORD_FILE,file" help:"File with the password of that role; none when Postgres asks for none."`
+	DigestKeyFile    string        `env:"DOORCODE_VERIFIER_DIGEST_KEY_FILE,required" help:"Key ring of the digests, shared with auth."`
+	HandleKeyFile    string        `env:"DOORCODE_VERIFIER_HANDLE_KEY_FILE,required" help:"Key ring of the handles, shared with auth."`
+	CheckIDKeyFile   string        `env:"DOORCODE_VERIFIER_CHECK_ID_KEY_FILE,required" help:"Key ring under which check ids are kept."`
+	AssertionKeyFile string        `env:"DOORCODE_VERIFIER_ASSERTION_KEY_FILE,required" help:"Signing keys of the assertions."`
+	Issuer           string        `env:"DOORCODE_VERIFIER_ISSUER" envDefault:"doorcode" help:"Issuer that the assertions name."`
+	Workers          int           `env:"DOORCODE_VERIFIER_WORKERS" envDefault:"32" help:"Requests that are handled at once; more are answered 503."`
+}
+
+// Validate refuses settings that do not fit together.
+func (c Config) Validate() error {
+	if c.Workers < 1 || c.Workers > maxWorkers {
+		return errors.New("DOORCODE_VERIFIER_WORKERS is not 1 to 1024")
+	}
+	if c.Issuer == "" {
+		return errors.New("DOORCODE_VERIFIER_ISSUER is empty")
+	}
+	return nil
+}
+
+// Operations returns what operators look at.
+func (c Config) Operations() lifecycle.Operations {
+	return lifecycle.Operations{Listen: c.OperationsListen, LogLevel: c.LogLevel}
+}

@@ -1,0 +1,99 @@
+// Package intake reads events from the bus for the verifier and refuses those that are not whole. No consumer trusts a
+// subject or a producer: what is refused here goes to the dead letters and decides nothing.
+package intake
+
+import (
+	"encoding/base64"
+	"fmt"
+
+	"doorcode/pkg/account"
+	"doorcode/pkg/bus"
+	"doorcode/pkg/challenge"
+	"doorcode/pkg/delivery"
+	"doorcode/pkg/event"
+)
+
+// maxNumber bounds the hand-over number of a delivery event, because a row is written for each one that is missing.
+const maxNumber = 1000
+
+// digestSize is the size of a digest in bytes.
+const digestSize = 32
+
+// Parse reads the event in a message, or fails with event.ErrMalformed.
+func Parse(m bus.Message) (event.Event, error) {
+	return event.Parse(m.Subject, m.Header, m.Data)
+}
+
+// Issued reads the data of a challenge.v1.issued. It fails with event.ErrMalformed when a part is missing, when a limit
+// is outside its ceiling or when a code would live longer than ten minutes (SEC-03, SEC-14).
+func Issued(e event.Event) (event.Issued, error) {
+	var p event.Issued
+	if e.Type != event.ChallengeIssued {
+		return p, malformed("not an issued challenge")
+	}
+	err := e.Decode(&p)
+	if err != nil {
+		return p, err
+	}
+	switch {
+	case !isID(p.Challenge, challenge.IDSize) || e.Subject != p.Challenge:
+		return p, malformed("challenge id")
+	case account.ValidateID(p.Workspace) != nil || account.ValidateID(p.Login) != nil || p.LoginVersion < 1:
+		return p, malformed("workspace or login")
+	case p.FrontEnd == "" || p.Purpose == "" || p.Label == "" || p.SupportReference == "":
+		return p, malformed("missing fact")
+	case len(p.Digest) != digestSize || p.DigestKey == 0 || p.TagKey == 0:
+		return p, malformed("digest")
+	case p.CreatedAt.IsZero() || !p.ExpiresAt.After(p.CreatedAt) || p.ExpiresAt.Sub(p.CreatedAt) > challenge.MaxLife:
+		return p, malformed("life")
+	case p.Policy.Validate() != nil:
+		return p, malformed("policy")
+	case len(p.Routes) == 0 || p.Routes[0].Channel != p.Channel:
+		return p, malformed("no route")
+	}
+	for _, r := range p.Routes {
+		_, err = delivery.ParseChannel(r.Channel)
+		if err != nil || len(r.Address) == 0 || r.PerHour < 1 || r.PerDay < 1 || r.Envelope == "" {
+			return p, malformed("route")
+		}
+	}
+	return p, nil
+}
+
+// Delivery reads the data of a delivery.v1.attempted, postponed or abandoned, or fails with event.ErrMalformed.
+func Delivery(e event.Event) (event.Delivery, error) {
+	var p event.Delivery
+	err := e.Decode(&p)
+	if err != nil {
+		return p, err
+	}
+	_, err = delivery.ParseChannel(p.Channel)
+	switch {
+	case !isID(p.Challenge, challenge.IDSize):
+		return p, malformed("challenge id")
+	case err != nil, p.Send < 1, p.Send > challenge.MaxSends:
+		return p, malformed("send")
+	case p.Number < 1 || p.Number > maxNumber || p.RequestedAt.IsZero():
+		return p, malformed("hand-over")
+	case e.Type == event.DeliveryAttempted && !isResult(p.Result):
+		return p, malformed("result")
+	}
+	return p, nil
+}
+
+// isID reports whether s is the base64url form of that many bytes.
+func isID(s string, size int) bool {
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	return err == nil && len(raw) == size
+}
+
+func isResult(s string) bool {
+	for _, r := range delivery.Results() {
+		if string(r) == s {
+			return true
+		}
+	}
+	return false
+}
+
+func malformed(what string) error { return fmt.Errorf("%w: %s", event.ErrMalformed, what) }

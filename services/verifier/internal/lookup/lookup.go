@@ -1,0 +1,136 @@
+// Package lookup finds the challenge that a handle names, recorded or not: a code may be typed a millisecond after its
+// challenge was created, or while the recorder is an hour behind (P8).
+package lookup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"doorcode/pkg/bus"
+	"doorcode/pkg/challenge"
+	"doorcode/pkg/event"
+	"doorcode/pkg/keyring"
+	"doorcode/pkg/postgres"
+	"doorcode/pkg/problem"
+	"doorcode/services/verifier/internal/intake"
+)
+
+// store is what a lookup needs of Postgres.
+type store interface {
+	Facts(ctx context.Context, id string) (postgres.Facts, error)
+	Materialise(ctx context.Context, c postgres.Issued) (expired bool, err error)
+}
+
+// stream is what a lookup needs of the bus.
+type stream interface {
+	Get(ctx context.Context, stream string, sequence uint64) (bus.Message, error)
+	StreamNumber(ctx context.Context, stream string) (uint16, error)
+}
+
+// Finder finds challenges by handle. It is safe for concurrent use.
+type Finder struct {
+	store   store
+	stream  stream
+	handles *keyring.Ring
+}
+
+// New returns a finder over the store, the bus and the ring of the handle keys.
+func New(s store, b stream, handles *keyring.Ring) *Finder {
+	return &Finder{store: s, stream: b, handles: handles}
+}
+
+// Found is a challenge.
+type Found struct {
+	Facts postgres.Facts
+	// Unrecorded says that the challenge expired before it was recorded: there is no row, and none is made, since
+	// nothing can be done about it any more. The recorder and the sweep will write its end.
+	Unrecorded bool
+}
+
+// Unknown is the one answer to a handle that is mangled, foreign, or names nothing.
+func Unknown() error {
+	return problem.New(http.StatusNotFound, "unknown_challenge", "There is no such challenge.")
+}
+
+// Find returns the challenge of a handle for the front-end that created it. A challenge that is not recorded yet is
+// read from the bus at the sequence inside the handle and recorded, once. It fails with Unknown, or with what Postgres
+// or the bus failed with.
+func (f *Finder) Find(ctx context.Context, r event.HandleRequest) (Found, error) {
+	h, err := challenge.DecodeHandle(f.handles, r.Handle)
+	if err != nil {
+		return Found{}, Unknown()
+	}
+	facts, err := f.store.Facts(ctx, h.Challenge)
+	if errors.Is(err, postgres.ErrNoChallenge) {
+		return f.materialise(ctx, h, r.FrontEnd)
+	}
+	if err != nil {
+		return Found{}, err
+	}
+	if facts.FrontEnd != r.FrontEnd {
+		return Found{}, Unknown()
+	}
+	return Found{Facts: facts}, nil
+}
+
+// materialise records the event that a handle points at and reads the row back.
+func (f *Finder) materialise(ctx context.Context, h challenge.Handle, frontEnd string) (Found, error) {
+	issued, err := f.read(ctx, h)
+	if err != nil {
+		return Found{}, err
+	}
+	if issued.FrontEnd != frontEnd {
+		return Found{}, Unknown()
+	}
+	expired, err := f.store.Materialise(ctx, postgres.Issued{Event: issued, Stream: h.Stream, Sequence: h.Sequence})
+	if err != nil {
+		return Found{}, err
+	}
+	if expired {
+		return Found{Facts: factsOf(issued), Unrecorded: true}, nil
+	}
+	facts, err := f.store.Facts(ctx, h.Challenge)
+	if err != nil {
+		return Found{}, fmt.Errorf("read a challenge back: %w", err)
+	}
+	return Found{Facts: facts}, nil
+}
+
+// read gets the event of a handle from the bus. The stream's number is asked for each time: a stream that was made anew
+// has another, and its sequences mean other events.
+func (f *Finder) read(ctx context.Context, h challenge.Handle) (event.Issued, error) {
+	number, err := f.stream.StreamNumber(ctx, event.StreamChallenges)
+	if err != nil {
+		return event.Issued{}, err
+	}
+	if number != h.Stream {
+		return event.Issued{}, Unknown()
+	}
+	m, err := f.stream.Get(ctx, event.StreamChallenges, h.Sequence)
+	if errors.Is(err, bus.ErrNotFound) {
+		return event.Issued{}, Unknown()
+	}
+	if err != nil {
+		return event.Issued{}, err
+	}
+	e, err := intake.Parse(m)
+	if err != nil {
+		return event.Issued{}, Unknown()
+	}
+	issued, err := intake.Issued(e)
+	if err != nil || issued.Challenge != h.Challenge {
+		return event.Issued{}, Unknown()
+	}
+	return issued, nil
+}
+
+// factsOf returns the facts of a challenge that has no row.
+func factsOf(e event.Issued) postgres.Facts {
+	return postgres.Facts{
+		ID: e.Challenge, Workspace: e.Workspace, Login: e.Login, LoginVersion: e.LoginVersion, FrontEnd: e.FrontEnd,
+		Purpose: e.Purpose, Label: e.Label, SupportReference: e.SupportReference, TagKey: e.TagKey, DigestKey: e.DigestKey,
+		Routes: e.Routes, CreatedAt: e.CreatedAt, ExpiresAt: e.ExpiresAt,
+	}
+}

@@ -1,0 +1,122 @@
+package lookup_test
+
+import (
+	"errors"
+	"testing"
+
+	"doorcode/pkg/bus"
+	"doorcode/pkg/bus/bustest"
+	"doorcode/pkg/challenge"
+	"doorcode/pkg/event"
+	"doorcode/pkg/keyring"
+	"doorcode/pkg/postgres"
+	"doorcode/pkg/problem"
+	"doorcode/services/verifier/internal/lookup"
+	"doorcode/services/verifier/internal/rig"
+)
+
+// unknown wants the one answer to what is not there.
+func unknown(t *testing.T, what string, err error) {
+	t.Helper()
+	var p *problem.Problem
+	if !errors.As(err, &p) || p.Status != 404 || p.Code != "unknown_challenge" {
+		t.Errorf("%s: %v", what, err)
+	}
+}
+
+func TestFind_RecordsWhatTheHandlePointsAt(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	db := r.DB()
+	f := lookup.New(db, r.Bus.Connect(t, "verifier"), r.Handles)
+	c := r.Issue()
+	rig.Parallel(16, func(int) {
+		found, err := f.Find(t.Context(), c.Request())
+		if err != nil || found.Unrecorded || found.Facts.Login != "anna" || found.Facts.Routes[0].Envelope != c.Event.Routes[0].Envelope {
+			t.Errorf("%+v: %v", found, err)
+		}
+	})
+	r.Want(1, `SELECT count(*) FROM challenges WHERE stream_number = 7`)
+}
+
+func TestFind_HasOneAnswerToWhatIsNotThere(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	f := lookup.New(r.DB(), r.Bus.Connect(t, "verifier"), r.Handles)
+	c, other := r.Issue(), r.Issue()
+	foreign, err := keyring.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := challenge.Handle{Challenge: c.ID(), Stream: bustest.Number, Sequence: c.Sequence}
+	handle := func(ring *keyring.Ring, h challenge.Handle) event.HandleRequest {
+		text, err := h.Encode(ring)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return event.HandleRequest{Handle: text, FrontEnd: rig.FrontEnd}
+	}
+	swapped, late, stream := h, h, h
+	swapped.Sequence = other.Sequence
+	late.Sequence = 99
+	stream.Stream = 8
+	for what, request := range map[string]event.HandleRequest{
+		"empty":             {FrontEnd: rig.FrontEnd},
+		"other key":         handle(foreign, h),
+		"other challenge":   handle(r.Handles, swapped),
+		"no such sequence":  handle(r.Handles, late),
+		"other stream":      handle(r.Handles, stream),
+		"other front-end":   {Handle: c.Handle, FrontEnd: "other"},
+		"without front-end": {Handle: c.Handle},
+	} {
+		_, err := f.Find(t.Context(), request)
+		unknown(t, what, err)
+	}
+	r.Want(0, `SELECT count(*) FROM challenges`)
+}
+
+func TestFind_AMessageThatIsNoChallengeIsUnknown(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	f := lookup.New(r.DB(), r.Bus.Connect(t, "verifier"), r.Handles)
+	c := r.Issue()
+	for _, m := range []bus.Message{
+		{Subject: "doorcode.challenge.email", ID: "no event", Data: []byte(`{}`)},
+		func() bus.Message { // A policy above its ceiling.
+			bad := c
+			bad.Event.Policy.WrongPerChallenge = 50
+			m := r.Envelope(bad)
+			m.ID = "bad policy"
+			return m
+		}(),
+	} {
+		ack, err := r.Auth.Publish(t.Context(), m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := challenge.Handle{Challenge: c.ID(), Stream: bustest.Number, Sequence: ack.Sequence}.Encode(r.Handles)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = f.Find(t.Context(), event.HandleRequest{Handle: text, FrontEnd: rig.FrontEnd})
+		unknown(t, m.ID, err)
+		r.Want(0, `SELECT count(*) FROM challenges`)
+	}
+}
+
+func TestP7_FindTellsABusThatIsAwayFromAChallengeThatIsNotThere(t *testing.T) {
+	t.Parallel()
+	r := rig.New(t)
+	f := lookup.New(r.DB(), r.Bus.Connect(t, "verifier"), r.Handles)
+	c := r.Issue()
+	r.Bus.Stop(t)
+	_, err := f.Find(t.Context(), c.Request())
+	if !errors.Is(err, bus.ErrUnavailable) || postgres.IsRejected(err) {
+		t.Errorf("unexpected error: %v", err)
+	}
+	r.Bus.Resume(t)
+	bustest.Wait(t, "the bus is back", func() bool {
+		_, err = f.Find(t.Context(), c.Request())
+		return err == nil
+	})
+}

@@ -1,0 +1,152 @@
+package standing_test
+
+import (
+	"errors"
+	"log/slog"
+	"os"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"doorcode/pkg/challenge"
+	"doorcode/pkg/delivery"
+	"doorcode/pkg/event"
+	"doorcode/pkg/postgres"
+	"doorcode/pkg/postgres/pgtest"
+	"doorcode/pkg/problem"
+	"doorcode/services/verifier/internal/lookup"
+	"doorcode/services/verifier/internal/rig"
+	"doorcode/services/verifier/internal/standing"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+
+// bench is a keeper over a rig.
+type bench struct {
+	*rig.Rig
+	db     *postgres.DB
+	keeper *standing.Keeper
+	ended  atomic.Int32
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	b := &bench{Rig: rig.New(t)}
+	b.db = b.DB()
+	keeper, err := standing.New(standing.Config{
+		Store: b.db, Finder: lookup.New(b.db, b.Bus.Connect(t, "verifier"), b.Handles), Log: slog.New(slog.DiscardHandler),
+		Ended: func(challenge.State) { b.ended.Add(1) }, Changed: func() {},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.keeper = keeper
+	return b
+}
+
+func TestState_TellsWhatIsOnRecord(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	c := b.Issue()
+	reply, err := b.keeper.State(t.Context(), c.Request())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if reply.State != "pending" || reply.Label != "BCD" || reply.Recipient != "a•••@example.com" || reply.ChecksLeft != 5 ||
+		reply.ResendAt == nil || reply.SupportReference != "4F72KQ9R" || len(reply.Routes) != 0 || len(reply.Deliveries) != 1 {
+		t.Errorf("%+v", reply)
+	}
+	d := reply.Deliveries[0]
+	if d.Status != "queued" || d.Text != "Your message is on its way." || !d.At.Equal(c.Event.CreatedAt) {
+		t.Errorf("%+v", d)
+	}
+	foreign := c.Request()
+	foreign.FrontEnd = "other"
+	_, err = b.keeper.State(t.Context(), foreign)
+	var p *problem.Problem
+	if !errors.As(err, &p) || p.Code != "unknown_challenge" {
+		t.Errorf("another front-end: %v", err)
+	}
+}
+
+func TestCancel_IsTheSameTwice(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	c := b.Issue()
+	for range 2 {
+		reply, err := b.keeper.Cancel(t.Context(), c.Request())
+		if err != nil || reply.State != "canceled" || reply.ResendAt != nil || reply.ChecksLeft != 0 {
+			t.Errorf("%+v: %v", reply, err)
+		}
+	}
+	if b.ended.Load() != 1 {
+		t.Errorf("ended %d times", b.ended.Load())
+	}
+	d, err := b.keeper.Delivery(t.Context(), event.DeliveryRequest{Challenge: c.ID(), Send: 1})
+	if err != nil || !d.Ended || d.Accepted {
+		t.Errorf("%+v: %v", d, err)
+	}
+}
+
+func TestState_AnExpiredChallengeIsToldWithoutARow(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	c := b.Issue(func(e *event.Issued) {
+		e.CreatedAt = e.CreatedAt.Add(-10 * time.Minute)
+		e.ExpiresAt = e.CreatedAt.Add(5 * time.Minute)
+	})
+	for _, ask := range []func() (event.StateReply, error){
+		func() (event.StateReply, error) { return b.keeper.State(t.Context(), c.Request()) },
+		func() (event.StateReply, error) { return b.keeper.Cancel(t.Context(), c.Request()) },
+	} {
+		reply, err := ask()
+		if err != nil || reply.State != "expired" || reply.ChecksLeft != 0 || reply.ResendAt != nil {
+			t.Errorf("%+v: %v", reply, err)
+		}
+	}
+	b.Want(0, `SELECT count(*) FROM challenges`)
+	d, err := b.keeper.Delivery(t.Context(), event.DeliveryRequest{Challenge: c.ID(), Send: 1})
+	if err != nil || d != (event.DeliveryReply{}) {
+		t.Errorf("%+v: %v", d, err)
+	}
+}
+
+func TestUnlock_AnswersWhoeverAsksAgain(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.PG.Exec(t, `UPDATE login_budgets SET locked_at = clock_timestamp()`)
+	for range 2 {
+		_, err := b.keeper.Unlock(t.Context(), event.UnlockRequest{Workspace: "acme", Login: "anna", By: "admin"})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	b.Want(1, `SELECT count(*) FROM outbox WHERE type = 'directory.v1.login_unlocked'`)
+	for _, login := range []string{"nobody", "not an id", ""} {
+		_, err := b.keeper.Unlock(t.Context(), event.UnlockRequest{Workspace: "acme", Login: login, By: "admin"})
+		var p *problem.Problem
+		if !errors.As(err, &p) || p.Status != 404 || p.Code != "unknown_login" {
+			t.Errorf("%q: %v", login, err)
+		}
+	}
+}
+
+func TestText_PromisesNothing(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for _, s := range []delivery.Status{
+		delivery.StatusQueued, delivery.StatusSending, delivery.StatusAccepted, delivery.StatusFailed,
+		delivery.StatusUnknown, delivery.StatusAbandoned,
+	} {
+		text := standing.Text(delivery.State{Status: s})
+		if text == "" || seen[text] {
+			t.Errorf("%s: %q", s, text)
+		}
+		seen[text] = true
+	}
+	for _, r := range delivery.Reasons() {
+		if standing.Text(delivery.State{Status: delivery.StatusFailed, Reason: r}) == "" {
+			t.Errorf("%s has no text", r)
+		}
+	}
+}

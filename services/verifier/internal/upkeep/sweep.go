@@ -1,0 +1,136 @@
+package upkeep
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"doorcode/pkg/challenge"
+	"doorcode/pkg/postgres"
+)
+
+// Figures of the sweep and the janitor.
+const (
+	sweepBatch  = 200
+	sweepEvery  = 250 * time.Millisecond
+	cleanBatch  = 500
+	cleanEvery  = 10 * time.Minute
+	dayLong     = 24 * time.Hour
+	streamsKeep = 7 * dayLong // the streams' MaxAge
+)
+
+// ender is what the sweep needs of Postgres.
+type ender interface {
+	EndExpired(ctx context.Context, limit int) ([]postgres.Ended, error)
+	EndOutdated(ctx context.Context, limit int) ([]postgres.Ended, error)
+	MarkSwept(ctx context.Context, limit int) error
+}
+
+// Sweep ends what is over: challenges past their expiry, and those whose login changed after they were made. Neither
+// could be approved any more; the sweep puts their outcome on record within a second (DESIGN 3, Ending).
+type Sweep struct {
+	store   ender
+	log     *slog.Logger
+	ended   func(challenge.State)
+	changed func()
+}
+
+// NewSweep returns a sweep; ended is told of each end, and changed is called after a commit that wrote any.
+func NewSweep(s ender, log *slog.Logger, ended func(challenge.State), changed func()) *Sweep {
+	return &Sweep{store: s, log: log, ended: ended, changed: changed}
+}
+
+// Run sweeps until ctx ends.
+func (s *Sweep) Run(ctx context.Context) {
+	every(ctx, sweepEvery, func() {
+		err := s.Once(ctx)
+		if err != nil && ctx.Err() == nil {
+			s.log.Warn("sweep failed", "error", err)
+		}
+	})
+}
+
+// Once ends everything that is over now and that nobody else holds.
+func (s *Sweep) Once(ctx context.Context) error {
+	for _, end := range []func(context.Context, int) ([]postgres.Ended, error){s.store.EndExpired, s.store.EndOutdated} {
+		for {
+			ended, err := end(ctx, sweepBatch)
+			if err != nil {
+				return err
+			}
+			for _, e := range ended {
+				s.ended(e.State)
+			}
+			if len(ended) > 0 {
+				s.changed()
+			}
+			if len(ended) < sweepBatch {
+				break
+			}
+		}
+	}
+	return s.store.MarkSwept(ctx, sweepBatch)
+}
+
+// cleaner is what the janitor needs of Postgres.
+type cleaner interface {
+	Clean(ctx context.Context, r postgres.Retention, limit int) (int, error)
+	EnsureAuditPartitions(ctx context.Context) (int, error)
+}
+
+// Janitor makes the coming days' audit partitions and removes rows that served.
+type Janitor struct {
+	store cleaner
+	log   *slog.Logger
+}
+
+// NewJanitor returns a janitor.
+func NewJanitor(s cleaner, log *slog.Logger) *Janitor { return &Janitor{store: s, log: log} }
+
+// Run cleans at once and then every ten minutes until ctx ends.
+func (j *Janitor) Run(ctx context.Context) {
+	clean := func() {
+		err := j.Once(ctx)
+		if err != nil && ctx.Err() == nil {
+			j.log.Warn("janitor failed", "error", err)
+		}
+	}
+	clean()
+	every(ctx, cleanEvery, clean)
+}
+
+// Once does all that is due. A challenge outlasts the streams by a day, so that no redelivered event brings it back; a
+// budget outlasts its login by a day, so that making a login anew resets nothing (P3).
+func (j *Janitor) Once(ctx context.Context) error {
+	made, err := j.store.EnsureAuditPartitions(ctx)
+	if err != nil {
+		return err
+	}
+	if made > 0 {
+		j.log.Info("audit partitions made", "partitions", made)
+	}
+	keep := postgres.Retention{Challenges: streamsKeep + dayLong, Budgets: dayLong, Limits: dayLong}
+	for {
+		gone, err := j.store.Clean(ctx, keep, cleanBatch)
+		if err != nil {
+			return err
+		}
+		if gone < cleanBatch {
+			return nil
+		}
+	}
+}
+
+// every calls f at each tick until ctx ends.
+func every(ctx context.Context, d time.Duration, f func()) {
+	ticker := time.NewTicker(d)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			f()
+		}
+	}
+}

@@ -1,0 +1,154 @@
+package upkeep_test
+
+import (
+	"context"
+	"log/slog"
+	"sync/atomic"
+	"testing"
+
+	"doorcode/pkg/bus"
+	"doorcode/pkg/bus/bustest"
+	"doorcode/pkg/challenge"
+	"doorcode/pkg/event"
+	"doorcode/pkg/event/eventtest"
+	"doorcode/pkg/postgres"
+	"doorcode/services/verifier/internal/rig"
+	"doorcode/services/verifier/internal/upkeep"
+)
+
+// bench is the upkeep over a rig.
+type bench struct {
+	*rig.Rig
+	t   *testing.T
+	db  *postgres.DB
+	bus *bus.Conn
+	log *slog.Logger
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	b := &bench{Rig: rig.New(t), t: t, log: slog.New(slog.DiscardHandler)}
+	b.db = b.DB()
+	b.bus = b.Bus.Connect(t, "verifier")
+	return b
+}
+
+// run runs a loop until the test ends.
+func run(t *testing.T, loop func(context.Context)) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		loop(ctx)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+}
+
+// record puts a challenge into Postgres.
+func (b *bench) record() rig.Challenge {
+	b.t.Helper()
+	c := b.Issue()
+	err := b.db.Record(b.t.Context(), postgres.Batch{Challenges: []postgres.Issued{{Event: c.Event, Stream: 7, Sequence: c.Sequence}}})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return c
+}
+
+func TestSweep_EndsWithinASecondWhatIsOver(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	expired, outdated, live := b.record(), b.record(), b.record()
+	var ended, changed atomic.Int32
+	relay := upkeep.NewRelay(b.db, b.bus, b.log, func(int) {})
+	run(t, relay.Run)
+	run(t, upkeep.NewSweep(b.db, b.log, func(challenge.State) { ended.Add(1) }, func() { changed.Add(1); relay.Wake() }).Run)
+	b.PG.Exec(t, `UPDATE challenges SET expires_at = clock_timestamp() WHERE id = $1`, expired.ID())
+	b.PG.Exec(t, `UPDATE challenges SET login_version = 2 WHERE id = $1`, live.ID())
+	b.PG.Exec(t, `UPDATE login_budgets SET version = 2`)
+	bustest.Wait(t, "both are ended and told", func() bool { return len(b.Bus.Messages(t, event.StreamOutcomes)) == 2 })
+	b.Want(1, `SELECT count(*) FROM challenges WHERE id = $1 AND state = 'expired'`, expired.ID())
+	b.Want(1, `SELECT count(*) FROM challenges WHERE id = $1 AND state = 'canceled'`, outdated.ID())
+	b.Want(1, `SELECT count(*) FROM challenges WHERE id = $1 AND state = 'pending'`, live.ID())
+	bustest.Wait(t, "the login is swept", func() bool {
+		return b.Count(`SELECT count(*) FROM login_budgets WHERE swept_version = version`) == 1
+	})
+	if ended.Load() != 2 || changed.Load() == 0 {
+		t.Errorf("ended %d, changed %d", ended.Load(), changed.Load())
+	}
+	for _, m := range b.Bus.Messages(t, event.StreamOutcomes) {
+		e, err := event.Parse(m.Subject, m.Header, m.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		eventtest.Validate(t, m.Subject, e)
+	}
+}
+
+func TestP1_TheRelayLosesAndDoublesNothingWhileTheBusIsAway(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	var pending atomic.Int64
+	relay := upkeep.NewRelay(b.db, b.bus, b.log, func(n int) { pending.Store(int64(n)) })
+	run(t, relay.Run)
+	run(t, upkeep.NewRelay(b.db, b.bus, b.log, func(int) {}).Run) // Another replica.
+	put := func(first, last int) {
+		b.PG.Exec(t, `INSERT INTO outbox (id, type, source, subject, at, data)
+			SELECT 'e' || i, 'directory.v1.login_put', 'doorcode/auth', 'acme', clock_timestamp(),
+			       jsonb_build_object('workspace', 'acme', 'login', 'l' || i, 'version', 1, 'by', 'web', 'at', clock_timestamp())
+			  FROM generate_series($1::int, $2::int) i`, first, last)
+		relay.Wake()
+	}
+	put(1, 300)
+	b.Bus.Stop(t)
+	put(301, 600)
+	bustest.Wait(t, "the relay sees what waits", func() bool { return pending.Load() > 0 })
+	b.Bus.Resume(t)
+	put(601, 700)
+	bustest.Wait(t, "the outbox is empty", func() bool { return b.Count(`SELECT count(*) FROM outbox`) == 0 })
+	messages := b.Bus.Messages(t, event.StreamDirectory)
+	seen := map[string]bool{}
+	for _, m := range messages {
+		seen[m.ID] = true
+	}
+	if len(messages) != 700 || len(seen) != 700 {
+		t.Errorf("%d messages, %d ids", len(messages), len(seen))
+	}
+	e, err := event.Parse(messages[0].Subject, messages[0].Header, messages[0].Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventtest.Validate(t, messages[0].Subject, e)
+}
+
+func TestRelay_AnEventThatCannotGoStopsNoOther(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	b.PG.Exec(t, `INSERT INTO outbox (id, type, source, subject, at, data) VALUES
+		('bad', 'directory.v1.nothing', 'doorcode/auth', 'acme', now(), '{}'),
+		('good', 'directory.v1.login_put', 'doorcode/auth', 'acme', now(), '{}')`)
+	upkeep.NewRelay(b.db, b.bus, b.log, func(int) {}).Drain(t.Context())
+	b.Want(1, `SELECT count(*) FROM outbox WHERE id = 'bad'`)
+	b.Want(0, `SELECT count(*) FROM outbox WHERE id = 'good'`)
+}
+
+func TestJanitor_KeepsChallengesLongerThanTheStreams(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	young, old := b.record(), b.record()
+	b.PG.Exec(t, `UPDATE challenges SET state = 'expired', digest = NULL, ended_at = now()`)
+	b.PG.Exec(t, `UPDATE challenges SET expires_at = now() - interval '7 days 23 hours' WHERE id = $1`, young.ID())
+	b.PG.Exec(t, `UPDATE challenges SET expires_at = now() - interval '8 days 1 minute' WHERE id = $1`, old.ID())
+	run(t, upkeep.NewJanitor(b.db, b.log).Run)
+	bustest.Wait(t, "the old one is gone", func() bool { return b.Count(`SELECT count(*) FROM challenges`) == 1 })
+	b.Want(1, `SELECT count(*) FROM challenges WHERE id = $1`, young.ID())
+	for _, s := range bus.Streams() {
+		if s.Name == event.StreamChallenges && s.MaxAge.Hours() > 7*24 {
+			t.Error("challenges would be forgotten while their stream still holds their events")
+		}
+	}
+}
