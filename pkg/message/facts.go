@@ -1,0 +1,90 @@
+package message
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"doorcode/pkg/account"
+)
+
+// maxBrand is the longest brand in characters: the subject stays readable in a
+// list of messages.
+const maxBrand = 40
+
+// The alphabets of what auth draws.
+const (
+	digits   = "0123456789"
+	capitals = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+)
+
+// check refuses facts that are not of the closed forms in which auth draws
+// them. With it no control character can reach the subject.
+func (f Facts) check() error {
+	switch {
+	case len(f.Code) < 6 || len(f.Code) > 10 || strings.Trim(f.Code, digits) != "":
+		return fmt.Errorf("%w: code", ErrFacts)
+	case len(f.Label) != 3 || !consistsOf(f.Label, capitals):
+		return fmt.Errorf("%w: label", ErrFacts)
+	case len(f.Reference) != 8 || !consistsOf(f.Reference, digits+capitals):
+		return fmt.Errorf("%w: support reference", ErrFacts)
+	case f.CreatedAt.IsZero() || !f.ExpiresAt.After(f.CreatedAt):
+		return fmt.Errorf("%w: times", ErrFacts)
+	}
+	return nil
+}
+
+// consistsOf reports whether every byte of s is one of the alphabet.
+func consistsOf(s, alphabet string) bool {
+	for i := range len(s) {
+		if strings.IndexByte(alphabet, s[i]) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// checkBrand refuses a brand that could not stand in a subject line.
+func checkBrand(brand string) error {
+	switch {
+	case account.ValidateName(brand) != nil || strings.TrimSpace(brand) != brand:
+		return errors.New("the brand is empty or holds control characters")
+	case utf8.RuneCountInString(brand) > maxBrand:
+		return fmt.Errorf("the brand has more than %d characters", maxBrand)
+	}
+	return nil
+}
+
+// showName returns a workspace's name as far as a stranger's text may stand in
+// a message that carries a code, and nothing otherwise. Mail programs make
+// links of `name.example` and of addresses, and a run of digits could pass for
+// the code (R5.9).
+func showName(name string) string {
+	name = strings.TrimSpace(name)
+	if account.ValidateName(name) != nil || strings.ContainsAny(name, "@<>{}[]\\|`") {
+		return ""
+	}
+	run := 0
+	previous := ' '
+	for i, r := range name {
+		if unicode.Is(unicode.Cf, r) {
+			return "" // invisible characters hide what a name says
+		}
+		if unicode.IsDigit(r) {
+			run++
+		} else {
+			run = 0
+		}
+		next, _ := utf8.DecodeRuneInString(name[i+utf8.RuneLen(r):])
+		if run >= 4 || (r == '.' && isWord(previous) && isWord(next)) {
+			return ""
+		}
+		previous = r
+	}
+	return name
+}
+
+// isWord reports whether a character can be a part of a host's name.
+func isWord(r rune) bool { return r != utf8.RuneError && (unicode.IsLetter(r) || unicode.IsDigit(r)) }
