@@ -1,0 +1,202 @@
+// Package app is the auth process: it opens database and bus, reads the keys and serves the HTTP API.
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"time"
+
+	"doorcode/pkg/bus"
+	"doorcode/pkg/delivery"
+	"doorcode/pkg/event"
+	"doorcode/pkg/httpserver"
+	"doorcode/pkg/keyring"
+	"doorcode/pkg/lifecycle"
+	"doorcode/pkg/postgres"
+	"doorcode/pkg/telemetry"
+	"doorcode/services/auth/internal/decide"
+	"doorcode/services/auth/internal/front"
+	"doorcode/services/auth/internal/web"
+)
+
+// verifierTimeout bounds one try of a question to the verifier.
+const verifierTimeout = 2 * time.Second
+
+// App is the auth process.
+type App struct {
+	cfg    Config
+	tel    telemetry.Telemetry
+	keys   front.Keys
+	rows   *keyring.Ring // of the MACs of directory rows
+	jwks   []byte
+	failed chan error
+
+	// What Start opens; the stack closes it in reverse.
+	stack  lifecycle.Stack
+	db     *postgres.DB
+	bus    *bus.Conn
+	api    *web.Handler
+	server *httpserver.Server
+}
+
+// New reads the key files; it opens nothing. Its error names every file that cannot be used, and none of their content.
+func New(cfg Config, tel telemetry.Telemetry) (*App, error) {
+	err := cfg.Validate()
+	if err != nil {
+		return nil, err
+	}
+	a := &App{cfg: cfg, tel: tel, failed: make(chan error, 1), keys: front.Keys{Channels: map[string]*keyring.Ring{}}}
+	var email *keyring.Ring
+	var problems []error
+	for _, k := range []struct {
+		path string
+		ring **keyring.Ring
+	}{
+		{cfg.TagKeyFile, &a.keys.Tag},
+		{cfg.DigestKeyFile, &a.keys.Digest},
+		{cfg.HandleKeyFile, &a.keys.Handle},
+		{cfg.AddressKeyFile, &a.keys.Address},
+		{cfg.APIKeyKeyFile, &a.keys.APIKey},
+		{cfg.IdempotencyKeyFile, &a.keys.Idempotency},
+		{cfg.RowKeyFile, &a.rows},
+		{cfg.EmailKeyFile, &email},
+	} {
+		ring, err := keyring.Read(k.path)
+		problems = append(problems, err)
+		*k.ring = ring
+	}
+	a.keys.Channels[string(delivery.Email)] = email
+	a.jwks, err = readJWKS(cfg.JWKSFile)
+	err = errors.Join(append(problems, err)...)
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// readJWKS reads the public keys of the assertions (RFC 7517 §5) and refuses a file that is none, or that holds a
+// private key.
+func readJWKS(path string) ([]byte, error) {
+	data, err := os.ReadFile(path) //nolint:gosec // The operator names the file.
+	if err != nil {
+		return nil, fmt.Errorf("read the key set: %w", err)
+	}
+	var set struct {
+		Keys []map[string]any `json:"keys"`
+	}
+	if json.Unmarshal(data, &set) != nil || len(set.Keys) == 0 {
+		return nil, fmt.Errorf("read the key set %s: it is not a JSON Web Key Set", path)
+	}
+	for _, key := range set.Keys {
+		_, private := key["d"]
+		_, symmetric := key["k"]
+		if private || symmetric {
+			return nil, fmt.Errorf("read the key set %s: it holds a private key", path)
+		}
+	}
+	return data, nil
+}
+
+// Start connects to database and bus and serves the API. The streams must exist: their number stands in every handle, and
+// auth makes none.
+func (a *App) Start(ctx context.Context) error {
+	var err error
+	a.db, err = postgres.Open(ctx, postgres.Config{
+		URL: a.cfg.DatabaseURL, User: a.cfg.DatabaseUser, Password: a.cfg.DatabasePassword, Application: "doorcode auth",
+	})
+	if err != nil {
+		return err
+	}
+	a.stack.Push("database", func(context.Context) error { a.db.Close(); return nil })
+	a.bus, err = bus.Connect(ctx, bus.Config{
+		URL: a.cfg.NATSURL, Name: "auth", KeyFile: a.cfg.NATSKeyFile, Log: a.tel.Log, Fatal: a.fail,
+	})
+	if err != nil {
+		return err
+	}
+	a.stack.Push("bus", a.bus.Drain)
+	number, err := a.bus.StreamNumber(ctx, event.StreamChallenges)
+	if err != nil {
+		return err
+	}
+	a.api, err = a.build(number)
+	if err != nil {
+		return err
+	}
+	a.server, err = httpserver.Start(ctx, httpserver.Config{
+		Name: "api", Listen: a.cfg.Listen, Handler: a.api, Log: a.tel.Log,
+	})
+	if err != nil {
+		return err
+	}
+	a.stack.Push("api", a.server.Stop)
+	a.watch()
+	return nil
+}
+
+// watch reports the end of a listener that nobody stopped.
+func (a *App) watch() {
+	ended, done := make(chan struct{}), make(chan struct{})
+	a.stack.Push("watch of the api", func(context.Context) error {
+		close(ended)
+		<-done
+		return nil
+	})
+	go func() {
+		defer close(done)
+		select {
+		case err := <-a.server.Failed():
+			a.fail(err)
+		case <-ended:
+		}
+	}()
+}
+
+// build puts the use cases and the HTTP API over what is open.
+func (a *App) build(number uint16) (*web.Handler, error) {
+	f, err := front.New(front.Config{
+		Database: a.db, Directory: postgres.NewDirectory(a.db, a.rows), Bus: a.bus, Keys: a.keys,
+		Clock: time.Now, Telemetry: a.tel,
+		Settings: front.Settings{
+			Settings: decide.Settings{
+				Policy: a.cfg.policy(), Life: a.cfg.CodeLife, PerHour: a.cfg.PerHour, PerDay: a.cfg.PerDay,
+				GroupPerHour: a.cfg.GroupPerHour, GroupPerDay: a.cfg.GroupPerDay,
+			},
+			CodeDigits: a.cfg.CodeDigits, LivePerLogin: a.cfg.LivePerLogin, CreatesPerClient: a.cfg.CreatesPerClient,
+			CreatesPerSecond: a.cfg.CreatesPerSecond, VerifierTimeout: verifierTimeout, StreamNumber: number,
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return web.New(f, a.jwks, a.tel)
+}
+
+// Stop lets running requests end and closes everything.
+func (a *App) Stop(ctx context.Context) error { return a.stack.Close(ctx) }
+
+// Ready names what cannot be asked. The verifier is not among it: without one, codes can still be sent.
+func (a *App) Ready(ctx context.Context) error {
+	return errors.Join(a.db.Ping(ctx), a.bus.Ready(ctx))
+}
+
+// Failed delivers the error that made the process useless.
+func (a *App) Failed() <-chan error { return a.failed }
+
+// Addr returns the address of the API once it is started.
+func (a *App) Addr() string { return a.server.Addr() }
+
+// Handler returns the API itself once it is started, for tests that speak to it without a connection.
+func (a *App) Handler() http.Handler { return a.api }
+
+// fail passes the first fatal error on; it does not block.
+func (a *App) fail(err error) {
+	select {
+	case a.failed <- err:
+	default:
+	}
+}

@@ -1,0 +1,106 @@
+// Package decide says whether a challenge may be issued, and by which routes: one pure function of what create read and
+// of the settings. It knows no clock, no database and no bus.
+package decide
+
+import (
+	"net/http"
+	"time"
+
+	"doorcode/pkg/account"
+	"doorcode/pkg/challenge"
+	"doorcode/pkg/limit"
+	"doorcode/pkg/problem"
+)
+
+// The codes of a create that is refused.
+const (
+	CodeUnknownWorkspace = "unknown_workspace"
+	CodeUnknownLogin     = "unknown_login"
+	CodeNoRoute          = "no_route"
+	CodeLoginLocked      = "login_locked"
+	CodeTooMany          = "too_many"
+)
+
+// Settings are the figures that a decision applies.
+type Settings struct {
+	Policy challenge.Policy
+	Life   time.Duration // of a code
+	// Messages per recipient, and per recipient that several people read.
+	PerHour, PerDay           int
+	GroupPerHour, GroupPerDay int
+}
+
+// Facts are what create read at one moment. A workspace or login that does not exist is nil.
+type Facts struct {
+	Now       time.Time // the database clock
+	Workspace *account.Workspace
+	Login     *account.Login
+	Failures  []time.Time // wrong codes of the login within the last day
+	Locked    bool
+}
+
+// Route is a route with the limits of messages to its recipient.
+type Route struct {
+	account.Route
+	PerHour, PerDay int
+}
+
+// Decision is a challenge that may be issued. A code is always required: there is no way past the second step yet.
+type Decision struct {
+	Routes    []Route // at least one; the first is the route of create
+	CreatedAt time.Time
+	ExpiresAt time.Time
+	ResendAt  time.Time
+}
+
+// Decide returns the decision, or a *problem.Problem that says why nothing may be sent.
+func Decide(f Facts, s Settings) (Decision, error) {
+	switch {
+	case f.Workspace == nil:
+		return Decision{}, UnknownWorkspace()
+	case f.Login == nil:
+		return Decision{}, UnknownLogin()
+	case f.Locked:
+		return Decision{}, problem.New(http.StatusConflict, CodeLoginLocked,
+			"This login is locked after too many wrong codes in a row. An administrator of the application can unlock it.")
+	}
+	wait := spent(f, s.Policy)
+	if wait > 0 {
+		p := problem.New(http.StatusTooManyRequests, CodeTooMany, "There were too many wrong codes for this login. Wait a little.")
+		p.RetryAfter = wait
+		return Decision{}, p
+	}
+	routes := account.Routes(*f.Workspace, *f.Login)
+	if len(routes) == 0 {
+		return Decision{}, problem.New(http.StatusConflict, CodeNoRoute,
+			"There is no proven way to send a code to this person.")
+	}
+	d := Decision{
+		CreatedAt: f.Now,
+		ExpiresAt: f.Now.Add(s.Life),
+		ResendAt:  f.Now.Add(challenge.ResendWait(1)),
+	}
+	for _, r := range routes {
+		route := Route{Route: r, PerHour: s.PerHour, PerDay: s.PerDay}
+		if r.Group {
+			route.PerHour, route.PerDay = s.GroupPerHour, s.GroupPerDay
+		}
+		d.Routes = append(d.Routes, route)
+	}
+	return d, nil
+}
+
+// UnknownWorkspace is the answer to a workspace that does not exist or lies outside a key.
+func UnknownWorkspace() *problem.Problem {
+	return problem.New(http.StatusNotFound, CodeUnknownWorkspace, "There is no such workspace.")
+}
+
+// UnknownLogin is the answer to a login that does not exist.
+func UnknownLogin() *problem.Problem {
+	return problem.New(http.StatusNotFound, CodeUnknownLogin, "There is no such login.")
+}
+
+// spent returns how long the login's budget of wrong codes is used up.
+func spent(f Facts, p challenge.Policy) time.Duration {
+	return limit.Row{Times: f.Failures}.Wait(f.Now, limit.PerHourAndDay(p.WrongPerHour, p.WrongPerDay))
+}
