@@ -156,6 +156,11 @@ func serviceRows() []archtest.Row {
 			Others: metrics, Reason: process,
 		},
 		{
+			Package: "services/verifier/internal/verifiertest",
+			Ours:    slices.Concat(packages, []string{"pkg/postgres", "pkg/bus/bustest", "pkg/postgres/pgtest"}),
+			Reason:  "what the verifier's tests share: only tests import it",
+		},
+		{
 			Package: "services/email-dispatcher/...",
 			Ours: slices.Concat(packages, []string{
 				"pkg/dispatch", "pkg/provider", "pkg/provider/sendgrid", "services/email-dispatcher/...",

@@ -139,9 +139,10 @@ func (c *Cluster) awaitReady(ctx context.Context) error {
 	defer cancel()
 	living, dead := context.WithCancel(ctx)
 	defer dead()
+	ended := c.server.done // a retry replaces the server while this goroutine may still end
 	go func() {
 		select {
-		case <-c.server.done:
+		case <-ended:
 			dead()
 		case <-living.Done():
 		}
@@ -154,7 +155,7 @@ func (c *Cluster) awaitReady(ctx context.Context) error {
 			return nil
 		}
 		select {
-		case <-c.server.done:
+		case <-ended:
 			return errors.New("postgres ended before it was ready")
 		case <-ctx.Done():
 			return fmt.Errorf("wait for postgres to be ready: %w", ctx.Err())

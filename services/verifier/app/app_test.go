@@ -18,19 +18,19 @@ import (
 	"doorcode/pkg/event/eventtest"
 	"doorcode/pkg/problem"
 	"doorcode/pkg/telemetry"
-	"doorcode/services/verifier/internal/rig"
+	"doorcode/services/verifier/internal/verifiertest"
 )
 
 // house is a rig with key files, in which verifiers run.
 type house struct {
-	*rig.Rig
+	*verifiertest.Rig
 	t   *testing.T
 	cfg Config
 }
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
-	h := &house{Rig: rig.New(t), t: t}
+	h := &house{Rig: verifiertest.New(t), t: t}
 	dir := t.TempDir()
 	write := func(name string, marshal func() ([]byte, error)) string {
 		data, err := marshal()
@@ -173,12 +173,12 @@ func TestVerifier_TellsTheStoryOfAChallenge(t *testing.T) {
 	if asked.Ended || !asked.Accepted {
 		t.Errorf("%+v", asked)
 	}
-	_, p := ask[event.ResendReply](t, h.Auth, event.VerbResend, event.ResendRequest{HandleRequest: c.Request(), Key: rig.Key(1)})
+	_, p := ask[event.ResendReply](t, h.Auth, event.VerbResend, event.ResendRequest{HandleRequest: c.Request(), Key: verifiertest.Key(1)})
 	if p == nil || p.Code != "resend_too_early" || p.RetryAfter <= 0 {
 		t.Errorf("%+v", p)
 	}
 	h.PG.Exec(t, `UPDATE challenges SET resend_at = clock_timestamp()`)
-	sent, p := ask[event.ResendReply](t, h.Auth, event.VerbResend, event.ResendRequest{HandleRequest: c.Request(), Key: rig.Key(1)})
+	sent, p := ask[event.ResendReply](t, h.Auth, event.VerbResend, event.ResendRequest{HandleRequest: c.Request(), Key: verifiertest.Key(1)})
 	if p != nil || sent.Send != 2 {
 		t.Errorf("%+v %+v", sent, p)
 	}
@@ -262,7 +262,7 @@ func TestP2_TwoVerifiersApproveOnce(t *testing.T) {
 	h.start(nil)
 	c := h.Issue()
 	answers := make([]string, 64)
-	rig.Parallel(64, func(i int) {
+	verifiertest.Parallel(64, func(i int) {
 		reply, p := ask[event.CheckReply](t, h.Auth, event.VerbCheck, h.Right(c, "same"))
 		if p != nil && p.Status != 503 {
 			t.Errorf("%+v", p)

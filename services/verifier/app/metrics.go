@@ -37,7 +37,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		resends:  counters("doorcode_resends_total", "Requests for one more message by answer.", "answer", resendAnswers()),
 		ended:    counters("doorcode_challenges_ended_total", "Challenges that this process ended, by state.", "state", endStates()),
 		recorded: prometheus.NewCounter(prometheus.CounterOpts{Name: "doorcode_recorder_events_total", Help: "Events recorded, repetitions included."}),
-		dead:     prometheus.NewCounter(prometheus.CounterOpts{
+		dead: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "doorcode_dead_letters_total", Help: "Messages that could not be understood.",
 			ConstLabels: prometheus.Labels{"owner": "recorder"},
 		}),

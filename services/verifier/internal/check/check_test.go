@@ -17,12 +17,12 @@ import (
 	"doorcode/pkg/problem"
 	"doorcode/services/verifier/internal/check"
 	"doorcode/services/verifier/internal/lookup"
-	"doorcode/services/verifier/internal/rig"
+	"doorcode/services/verifier/internal/verifiertest"
 )
 
 // bench is a checker over a rig, without a recorder.
 type bench struct {
-	*rig.Rig
+	*verifiertest.Rig
 	t       *testing.T
 	db      *postgres.DB
 	cfg     check.Config
@@ -42,7 +42,7 @@ func (b *bench) Write(line []byte) (int, error) {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{Rig: rig.New(t), t: t}
+	b := &bench{Rig: verifiertest.New(t), t: t}
 	b.db = b.DB()
 	b.cfg = check.Config{
 		Store: b.db, Finder: lookup.New(b.db, b.Bus.Connect(t, "verifier"), b.Handles), Digests: b.Digests,
@@ -113,7 +113,7 @@ func TestP8_64VerifiersMaterialiseAndApproveOnce(t *testing.T) {
 	for range 3 {
 		c := b.Issue()
 		var approved, used atomic.Int32
-		rig.Parallel(65, func(i int) {
+		verifiertest.Parallel(65, func(i int) {
 			if i == 64 {
 				err := b.db.Record(t.Context(), postgres.Batch{Challenges: []postgres.Issued{{Event: c.Event, Stream: 7, Sequence: c.Sequence}}})
 				if err != nil {
@@ -144,7 +144,7 @@ func TestP2_ARepeatOfAnApprovedCheckIsTheSameAssertionAndLaterUsed(t *testing.T)
 	b := newBench(t)
 	c := b.Issue()
 	first := b.approved(b.Right(c, "one"))
-	rig.Parallel(8, func(int) {
+	verifiertest.Parallel(8, func(int) {
 		reply, err := b.checker.Check(t.Context(), b.Right(c, "one"))
 		if err != nil || reply.Assertion != first {
 			t.Errorf("another answer: %v", err)
@@ -179,7 +179,7 @@ func TestP3_TwoCopiesOfOneCheckAtOnceGetOneAnswer(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	c := b.Issue()
-	rig.Parallel(16, func(int) {
+	verifiertest.Parallel(16, func(int) {
 		_, err := b.checker.Check(t.Context(), b.Wrong(c, "same"))
 		var p *problem.Problem
 		if !errors.As(err, &p) || p.Code != "wrong_code" || *p.ChecksLeft != 4 {

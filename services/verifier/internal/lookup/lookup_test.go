@@ -12,7 +12,7 @@ import (
 	"doorcode/pkg/postgres"
 	"doorcode/pkg/problem"
 	"doorcode/services/verifier/internal/lookup"
-	"doorcode/services/verifier/internal/rig"
+	"doorcode/services/verifier/internal/verifiertest"
 )
 
 // unknown wants the one answer to what is not there.
@@ -26,11 +26,11 @@ func unknown(t *testing.T, what string, err error) {
 
 func TestFind_RecordsWhatTheHandlePointsAt(t *testing.T) {
 	t.Parallel()
-	r := rig.New(t)
+	r := verifiertest.New(t)
 	db := r.DB()
 	f := lookup.New(db, r.Bus.Connect(t, "verifier"), r.Handles)
 	c := r.Issue()
-	rig.Parallel(16, func(int) {
+	verifiertest.Parallel(16, func(int) {
 		found, err := f.Find(t.Context(), c.Request())
 		if err != nil || found.Unrecorded || found.Facts.Login != "anna" || found.Facts.Routes[0].Envelope != c.Event.Routes[0].Envelope {
 			t.Errorf("%+v: %v", found, err)
@@ -41,7 +41,7 @@ func TestFind_RecordsWhatTheHandlePointsAt(t *testing.T) {
 
 func TestFind_HasOneAnswerToWhatIsNotThere(t *testing.T) {
 	t.Parallel()
-	r := rig.New(t)
+	r := verifiertest.New(t)
 	f := lookup.New(r.DB(), r.Bus.Connect(t, "verifier"), r.Handles)
 	c, other := r.Issue(), r.Issue()
 	foreign, err := keyring.New()
@@ -54,14 +54,14 @@ func TestFind_HasOneAnswerToWhatIsNotThere(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return event.HandleRequest{Handle: text, FrontEnd: rig.FrontEnd}
+		return event.HandleRequest{Handle: text, FrontEnd: verifiertest.FrontEnd}
 	}
 	swapped, late, stream := h, h, h
 	swapped.Sequence = other.Sequence
 	late.Sequence = 99
 	stream.Stream = 8
 	for what, request := range map[string]event.HandleRequest{
-		"empty":             {FrontEnd: rig.FrontEnd},
+		"empty":             {FrontEnd: verifiertest.FrontEnd},
 		"other key":         handle(foreign, h),
 		"other challenge":   handle(r.Handles, swapped),
 		"no such sequence":  handle(r.Handles, late),
@@ -77,7 +77,7 @@ func TestFind_HasOneAnswerToWhatIsNotThere(t *testing.T) {
 
 func TestFind_AMessageThatIsNoChallengeIsUnknown(t *testing.T) {
 	t.Parallel()
-	r := rig.New(t)
+	r := verifiertest.New(t)
 	f := lookup.New(r.DB(), r.Bus.Connect(t, "verifier"), r.Handles)
 	c := r.Issue()
 	for _, m := range []bus.Message{
@@ -98,7 +98,7 @@ func TestFind_AMessageThatIsNoChallengeIsUnknown(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = f.Find(t.Context(), event.HandleRequest{Handle: text, FrontEnd: rig.FrontEnd})
+		_, err = f.Find(t.Context(), event.HandleRequest{Handle: text, FrontEnd: verifiertest.FrontEnd})
 		unknown(t, m.ID, err)
 		r.Want(0, `SELECT count(*) FROM challenges`)
 	}
@@ -106,7 +106,7 @@ func TestFind_AMessageThatIsNoChallengeIsUnknown(t *testing.T) {
 
 func TestP7_FindTellsABusThatIsAwayFromAChallengeThatIsNotThere(t *testing.T) {
 	t.Parallel()
-	r := rig.New(t)
+	r := verifiertest.New(t)
 	f := lookup.New(r.DB(), r.Bus.Connect(t, "verifier"), r.Handles)
 	c := r.Issue()
 	r.Bus.Stop(t)

@@ -14,12 +14,12 @@ import (
 	"doorcode/pkg/event"
 	"doorcode/pkg/postgres"
 	"doorcode/services/verifier/internal/recorder"
-	"doorcode/services/verifier/internal/rig"
+	"doorcode/services/verifier/internal/verifiertest"
 )
 
-// bench is both recorders over a rig.
+// bench is both recorders over a verifiertest.
 type bench struct {
-	*rig.Rig
+	*verifiertest.Rig
 	t          *testing.T
 	db         *postgres.DB
 	bus        *bus.Conn
@@ -30,7 +30,7 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{Rig: rig.New(t), t: t}
+	b := &bench{Rig: verifiertest.New(t), t: t}
 	b.db = b.DB()
 	b.bus = b.Bus.Connect(t, "verifier")
 	b.dispatcher = b.Bus.Connect(t, "email-dispatcher")
@@ -96,7 +96,7 @@ func (b *bench) deliver(typ event.Type, id string, d event.Delivery) {
 }
 
 // attempt is an attempted delivery of the first send.
-func attempt(c rig.Challenge, number int, result delivery.Result) event.Delivery {
+func attempt(c verifiertest.Challenge, number int, result delivery.Result) event.Delivery {
 	return event.Delivery{
 		Challenge: c.ID(), Send: 1, Channel: "email", Number: number, RequestedAt: c.Event.CreatedAt,
 		Attempt: fmt.Sprintf("attempt_%03d", number), Provider: "sendgrid", Result: string(result),
@@ -108,7 +108,7 @@ func TestP1_EveryEventIsRecordedOnceInAnyOrder(t *testing.T) {
 	b := newBench(t)
 	// Deliveries may come before their challenge is recorded.
 	stopped := b.run()
-	var all []rig.Challenge
+	var all []verifiertest.Challenge
 	for range 20 {
 		c := b.Issue()
 		all = append(all, c)

@@ -14,12 +14,12 @@ import (
 	"doorcode/pkg/seal"
 	"doorcode/services/verifier/internal/lookup"
 	"doorcode/services/verifier/internal/resend"
-	"doorcode/services/verifier/internal/rig"
+	"doorcode/services/verifier/internal/verifiertest"
 )
 
-// bench is an orderer over a rig.
+// bench is an orderer over a verifiertest.
 type bench struct {
-	*rig.Rig
+	*verifiertest.Rig
 	t       *testing.T
 	db      *postgres.DB
 	orderer *resend.Orderer
@@ -28,7 +28,7 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{Rig: rig.New(t), t: t}
+	b := &bench{Rig: verifiertest.New(t), t: t}
 	b.db = b.DB()
 	b.orderer = resend.New(b.db, lookup.New(b.db, b.Bus.Connect(t, "verifier"), b.Handles), slog.New(slog.DiscardHandler),
 		func() { b.changed.Add(1) })
@@ -36,19 +36,19 @@ func newBench(t *testing.T) *bench {
 }
 
 // ask asks for one more message.
-func (b *bench) ask(c rig.Challenge, key int, channel string) (event.ResendReply, error) {
+func (b *bench) ask(c verifiertest.Challenge, key int, channel string) (event.ResendReply, error) {
 	b.t.Helper()
-	return b.orderer.Resend(b.t.Context(), event.ResendRequest{HandleRequest: c.Request(), Channel: channel, Key: rig.Key(key)})
+	return b.orderer.Resend(b.t.Context(), event.ResendRequest{HandleRequest: c.Request(), Channel: channel, Key: verifiertest.Key(key)})
 }
 
 // refused wants a refusal.
-func (b *bench) refused(c rig.Challenge, status int, code string) {
+func (b *bench) refused(c verifiertest.Challenge, status int, code string) {
 	b.t.Helper()
 	_ = b.refusal(c, "", status, code)
 }
 
 // refusal is refused for whoever looks at the rest of it.
-func (b *bench) refusal(c rig.Challenge, channel string, status int, code string) *problem.Problem {
+func (b *bench) refusal(c verifiertest.Challenge, channel string, status int, code string) *problem.Problem {
 	b.t.Helper()
 	_, err := b.ask(c, 99, channel)
 	var p *problem.Problem
@@ -106,7 +106,7 @@ func TestResend_50ParallelRequestsOrderOneMessage(t *testing.T) {
 	b.refused(c, 429, resend.CodeTooEarly) // Records it.
 	b.waited()
 	var taken, early atomic.Int32
-	rig.Parallel(50, func(i int) {
+	verifiertest.Parallel(50, func(i int) {
 		_, err := b.ask(c, i, "email")
 		var p *problem.Problem
 		switch {
@@ -131,7 +131,7 @@ func TestResend_TheSameKeyGetsTheSameSendWhateverHappenedSince(t *testing.T) {
 	b.refused(c, 429, resend.CodeTooEarly)
 	for key := range 4 {
 		b.waited()
-		rig.Parallel(4, func(int) {
+		verifiertest.Parallel(4, func(int) {
 			reply, err := b.ask(c, key, "")
 			if err != nil || reply.Send != key+2 || (reply.ResendAt == nil) != (key == 3) {
 				t.Errorf("%+v: %v", reply, err)

@@ -15,15 +15,15 @@ import (
 	"doorcode/pkg/postgres/pgtest"
 	"doorcode/pkg/problem"
 	"doorcode/services/verifier/internal/lookup"
-	"doorcode/services/verifier/internal/rig"
 	"doorcode/services/verifier/internal/standing"
+	"doorcode/services/verifier/internal/verifiertest"
 )
 
 func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
 
-// bench is a keeper over a rig.
+// bench is a keeper over a verifiertest.
 type bench struct {
-	*rig.Rig
+	*verifiertest.Rig
 	db     *postgres.DB
 	keeper *standing.Keeper
 	ended  atomic.Int32
@@ -31,7 +31,7 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{Rig: rig.New(t)}
+	b := &bench{Rig: verifiertest.New(t)}
 	b.db = b.DB()
 	keeper, err := standing.New(standing.Config{
 		Store: b.db, Finder: lookup.New(b.db, b.Bus.Connect(t, "verifier"), b.Handles), Log: slog.New(slog.DiscardHandler),

@@ -12,13 +12,13 @@ import (
 	"doorcode/pkg/event"
 	"doorcode/pkg/event/eventtest"
 	"doorcode/pkg/postgres"
-	"doorcode/services/verifier/internal/rig"
 	"doorcode/services/verifier/internal/upkeep"
+	"doorcode/services/verifier/internal/verifiertest"
 )
 
-// bench is the upkeep over a rig.
+// bench is the upkeep over a verifiertest.
 type bench struct {
-	*rig.Rig
+	*verifiertest.Rig
 	t   *testing.T
 	db  *postgres.DB
 	bus *bus.Conn
@@ -27,7 +27,7 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	b := &bench{Rig: rig.New(t), t: t, log: slog.New(slog.DiscardHandler)}
+	b := &bench{Rig: verifiertest.New(t), t: t, log: slog.New(slog.DiscardHandler)}
 	b.db = b.DB()
 	b.bus = b.Bus.Connect(t, "verifier")
 	return b
@@ -49,7 +49,7 @@ func run(t *testing.T, loop func(context.Context)) {
 }
 
 // record puts a challenge into Postgres.
-func (b *bench) record() rig.Challenge {
+func (b *bench) record() verifiertest.Challenge {
 	b.t.Helper()
 	c := b.Issue()
 	err := b.db.Record(b.t.Context(), postgres.Batch{Challenges: []postgres.Issued{{Event: c.Event, Stream: 7, Sequence: c.Sequence}}})

@@ -1,6 +1,6 @@
-// Package rig is what the tests of the verifier share: a database and a bus of their own, the keys of auth and
+// Package verifiertest is what the tests of the verifier share: a database and a bus of their own, the keys of auth and
 // verifier, and challenges as auth publishes them. Nothing but tests imports it.
-package rig
+package verifiertest
 
 import (
 	"strconv"
@@ -34,7 +34,7 @@ type Rig struct {
 	Keys                                      *assertion.Keys
 }
 
-// New opens a rig.
+// New opens a verifiertest.
 func New(t testing.TB) *Rig {
 	t.Helper()
 	r := &Rig{t: t, PG: pgtest.Open(t), Bus: bustest.Start(t)}
