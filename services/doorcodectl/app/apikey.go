@@ -1,0 +1,140 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"slices"
+	"strings"
+
+	"doorcode/pkg/account"
+	"doorcode/pkg/frontend"
+	"doorcode/pkg/keyring"
+	"doorcode/pkg/postgres"
+)
+
+// everywhere stands for all workspaces; no workspace can have that id.
+const everywhere = "*"
+
+// wish is what the flags of api-key create ask for; what is empty stays as it is.
+type wish struct {
+	name       string
+	scopes     []frontend.Scope
+	workspaces []string
+}
+
+// wishes adds the flags of a wish to a set.
+func wishes(set *flag.FlagSet) *wish {
+	w := &wish{}
+	set.StringVar(&w.name, "name", "", "name for people")
+	set.Func("scopes", "scopes, separated by commas", func(list string) error {
+		for name := range strings.SplitSeq(list, ",") {
+			scope, err := frontend.ParseScope(strings.TrimSpace(name))
+			if err != nil {
+				return err
+			}
+			w.scopes = append(w.scopes, scope)
+		}
+		return nil
+	})
+	set.Func("workspaces", "workspaces, separated by commas, or *", func(list string) error {
+		for id := range strings.SplitSeq(list, ",") {
+			id = strings.TrimSpace(id)
+			if list != everywhere && account.ValidateID(id) != nil {
+				return account.ErrID
+			}
+			w.workspaces = append(w.workspaces, id)
+		}
+		return nil
+	})
+	return w
+}
+
+// apply returns the front-end as it is wished for.
+func (w *wish) apply(f frontend.FrontEnd) frontend.FrontEnd {
+	if w.name != "" {
+		f.Name = w.name
+	}
+	if len(w.scopes) > 0 {
+		f.Scopes = w.scopes
+	}
+	if len(w.workspaces) > 0 {
+		f.Workspaces, f.AllWorkspaces = w.workspaces, slices.Equal(w.workspaces, []string{everywhere})
+	}
+	return f
+}
+
+// createAPIKey makes a front-end's key and prints it once. A key that is made
+// anew never gains a scope or a workspace that nobody named.
+func (c command) createAPIKey(ctx context.Context, args []string) error {
+	set := flags("api-key create")
+	wanted := wishes(set)
+	words, err := parse(set, args, 1)
+	if err != nil {
+		return err
+	}
+	id := words[0]
+	err = frontend.ValidateID(id)
+	if err != nil {
+		return err
+	}
+	ring, err := keyring.Read(KeyFile(c.cfg.KeysDir, APIKeyKeys))
+	if err != nil {
+		return err
+	}
+	directory, done, err := c.directory(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	f, err := directory.FrontEnd(ctx, id)
+	if errors.Is(err, postgres.ErrNoFrontEnd) {
+		f, err = frontend.FrontEnd{ID: id, Name: id, Scopes: []frontend.Scope{frontend.Challenges}, AllWorkspaces: true}, nil
+	}
+	if err != nil {
+		return err
+	}
+	f, key, err := wanted.apply(f).WithNewKey(ring)
+	if err != nil {
+		return err
+	}
+	err = directory.PutFrontEnd(ctx, f)
+	if err != nil {
+		return err
+	}
+	c.printf("%s\n", key)
+	return nil
+}
+
+// removeAPIKey takes a front-end's key away.
+func (c command) removeAPIKey(ctx context.Context, args []string) error {
+	words, err := parse(flags("api-key remove"), args, 1)
+	if err != nil {
+		return err
+	}
+	directory, done, err := c.directory(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	err = directory.RemoveFrontEnd(ctx, words[0])
+	if err != nil {
+		return fmt.Errorf("remove the api key: %w", err)
+	}
+	c.printf("%s: removed\n", words[0])
+	return nil
+}
+
+// directory opens the directory with the owner's role and the row keys.
+func (c command) directory(ctx context.Context) (*postgres.Directory, func(), error) {
+	rows, err := keyring.Read(KeyFile(c.cfg.KeysDir, RowKeys))
+	if err != nil {
+		return nil, nil, err
+	}
+	db, err := c.owner(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return postgres.NewDirectory(db, rows), db.Close, nil
+}

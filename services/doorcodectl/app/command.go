@@ -1,0 +1,159 @@
+// Package app is doorcodectl: what an operator does once, or at a change. It
+// holds the deployment's credential, the most powerful one, and never runs as
+// a service.
+package app
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net/url"
+	"slices"
+	"strings"
+
+	"doorcode/pkg/config"
+)
+
+// prefix is that of doorcodectl's own variables.
+const prefix = "DOORCODE_DOORCODECTL_"
+
+// Config is doorcodectl's environment. Each command says what it misses.
+type Config struct {
+	KeysDir          string        `env:"DOORCODE_DOORCODECTL_KEYS_DIR" envDefault:"keys" help:"Folder of the key files."`
+	NATSDir          string        `env:"DOORCODE_DOORCODECTL_NATS_DIR" envDefault:"nats" help:"Folder of nats.conf and the NATS user keys."`
+	NATSKey          string        `env:"DOORCODE_DOORCODECTL_NATS_KEY_FILE" help:"File with the NATS user key of doorcodectl."`
+	NATSURL          string        `env:"DOORCODE_NATS_URL" envDefault:"nats://127.0.0.1:4222" help:"Address of NATS."`
+	DatabaseURL      string        `env:"DOORCODE_DATABASE_URL" help:"Address of the database, with the owner's name for doorcodectl, without a password."`
+	DatabasePassword config.Secret `env:"DOORCODE_DOORCODECTL_DATABASE_PASSWORD_FILE,file" help:"File with the password of the database's owner."`
+	AuthPassword     config.Secret `env:"DOORCODE_DOORCODECTL_AUTH_PASSWORD_FILE,file" help:"File with the password that migrate gives the role doorcode_auth."`
+	VerifierPassword config.Secret `env:"DOORCODE_DOORCODECTL_VERIFIER_PASSWORD_FILE,file" help:"File with the password that migrate gives the role doorcode_verifier."`
+}
+
+// usage is what doorcodectl says of itself.
+const usage = `doorcodectl, the commands of doorcode's operator
+
+  doorcodectl keys [-rotate NAME]          make the key files that are missing, or add a key to one ring
+  doorcodectl migrate                      bring the database to this version's schema
+  doorcodectl streams apply [-plan]        show what would change on NATS, then change it; -plan only shows
+  doorcodectl api-key create ID [-name N] [-scopes challenges,directory] [-workspaces a,b]
+                                           make a front-end's API key and print it once. A new front-end has the
+                                           scope challenges and all workspaces (*); for one that is there, what no
+                                           flag names stays as it is, and its former key ends
+  doorcodectl api-key remove ID            take a front-end's key away, at once
+
+Exit codes: 0 done, 1 failed, 2 not understood.
+Settings are environment variables; README.md lists them.
+`
+
+// errUsage says that the arguments were not understood.
+var errUsage = errors.New("doorcodectl -h lists the commands")
+
+// command is one run of doorcodectl.
+type command struct {
+	cfg Config
+	out io.Writer
+}
+
+// Run runs one command and returns the exit code: 0 done, 1 failed, 2 not
+// understood. Nothing that it writes to errOut holds a password or a key.
+func Run(ctx context.Context, args, environ []string, out, errOut io.Writer) int {
+	if asksForHelp(args) {
+		_, _ = io.WriteString(out, usage)
+		return 0
+	}
+	err := run(ctx, args, environ, out)
+	if err == nil {
+		return 0
+	}
+	_, _ = fmt.Fprintln(errOut, "doorcodectl:", err)
+	if errors.Is(err, errUsage) {
+		return 2
+	}
+	return 1
+}
+
+// asksForHelp reports whether somebody wants to know the commands.
+func asksForHelp(args []string) bool {
+	return slices.ContainsFunc(args, func(arg string) bool {
+		return arg == "-h" || arg == "-help" || arg == "--help"
+	}) || len(args) == 1 && args[0] == "help"
+}
+
+// run finds the command by its words and gives it the rest of the arguments.
+func run(ctx context.Context, args, environ []string, out io.Writer) error {
+	for _, known := range []struct {
+		words string
+		do    func(command, context.Context, []string) error
+	}{
+		{"keys", command.keys},
+		{"migrate", command.migrate},
+		{"streams apply", command.streams},
+		{"api-key create", command.createAPIKey},
+		{"api-key remove", command.removeAPIKey},
+	} {
+		words := strings.Fields(known.words)
+		if len(args) < len(words) || !slices.Equal(args[:len(words)], words) {
+			continue
+		}
+		cfg, err := config.Load[Config](prefix, environ)
+		if err != nil {
+			return err
+		}
+		return known.do(command{cfg: cfg, out: out}, ctx, args[len(words):])
+	}
+	return fmt.Errorf("unknown command; %w", errUsage)
+}
+
+// flags returns an empty set of flags that reports instead of printing.
+func flags(name string) *flag.FlagSet {
+	set := flag.NewFlagSet(name, flag.ContinueOnError)
+	set.SetOutput(io.Discard)
+	return set
+}
+
+// parse reads flags before, between and behind the words, of which there must be
+// that many.
+func parse(set *flag.FlagSet, args []string, count int) ([]string, error) {
+	var words []string
+	for len(args) > 0 {
+		err := set.Parse(args)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w; %w", set.Name(), err, errUsage)
+		}
+		args = set.Args()
+		if len(args) > 0 {
+			words, args = append(words, args[0]), args[1:]
+		}
+	}
+	if len(words) != count {
+		return nil, fmt.Errorf("%s takes %d words, not %d; %w", set.Name(), count, len(words), errUsage)
+	}
+	return words, nil
+}
+
+// printf writes to the command's own output.
+func (c command) printf(format string, args ...any) {
+	_, _ = fmt.Fprintf(c.out, format, args...)
+}
+
+// ownerURL returns the owner's address with the password from its file. Its
+// errors do not quote the setting, which may hold a password by mistake.
+func (c command) ownerURL() (string, error) {
+	if c.cfg.DatabaseURL == "" {
+		return "", errors.New("DOORCODE_DATABASE_URL is not set")
+	}
+	u, err := url.Parse(c.cfg.DatabaseURL)
+	if err != nil || (u.Scheme != "postgres" && u.Scheme != "postgresql") {
+		return "", errors.New("DOORCODE_DATABASE_URL is not an address of the form postgres://owner@host:port/database")
+	}
+	_, found := u.User.Password()
+	if found || u.Query().Has("password") {
+		return "", errors.New("DOORCODE_DATABASE_URL holds a password; it belongs into the file of DOORCODE_DOORCODECTL_DATABASE_PASSWORD_FILE")
+	}
+	if !c.cfg.DatabasePassword.IsZero() {
+		u.User = url.UserPassword(u.User.Username(), c.cfg.DatabasePassword.Reveal())
+	}
+	return u.String(), nil
+}

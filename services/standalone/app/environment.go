@@ -1,0 +1,181 @@
+package app
+
+import (
+	"fmt"
+	"maps"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"doorcode/pkg/config"
+	"doorcode/pkg/delivery"
+	"doorcode/pkg/lifecycle"
+	"doorcode/pkg/telemetry"
+	auth "doorcode/services/auth/app"
+	demo "doorcode/services/demo/app"
+	ctl "doorcode/services/doorcodectl/app"
+	email "doorcode/services/email-dispatcher/app"
+	sandbox "doorcode/services/sandbox/app"
+	verifier "doorcode/services/verifier/app"
+)
+
+// environment is that of all processes: what standalone made, under what the
+// user set.
+type environment map[string]string
+
+// environment returns the settings that this installation has by itself, and
+// over them what the user set.
+func (a *App) environment() environment {
+	keys, nats, passwords := filepath.Join(a.dir, "keys"), filepath.Join(a.dir, "nats"), filepath.Join(a.dir, "passwords")
+	ring := func(name string) string { return ctl.KeyFile(keys, name) }
+	user := func(name string) string { return filepath.Join(nats, name+".nk") }
+	channel := ring(ctl.ChannelKeys(delivery.Email))
+	env := environment{
+		"DOORCODE_DOORCODECTL_KEYS_DIR":               keys,
+		"DOORCODE_DOORCODECTL_NATS_DIR":               nats,
+		"DOORCODE_DOORCODECTL_NATS_KEY_FILE":          user("doorcodectl"),
+		"DOORCODE_DOORCODECTL_AUTH_PASSWORD_FILE":     filepath.Join(passwords, "auth"),
+		"DOORCODE_DOORCODECTL_VERIFIER_PASSWORD_FILE": filepath.Join(passwords, "verifier"),
+		"DOORCODE_AUTH_NATS_KEY_FILE":                 user("auth"),
+		"DOORCODE_AUTH_DATABASE_PASSWORD_FILE":        filepath.Join(passwords, "auth"),
+		"DOORCODE_AUTH_TAG_KEY_FILE":                  ring(ctl.TagKeys),
+		"DOORCODE_AUTH_DIGEST_KEY_FILE":               ring(ctl.DigestKeys),
+		"DOORCODE_AUTH_HANDLE_KEY_FILE":               ring(ctl.HandleKeys),
+		"DOORCODE_AUTH_ADDRESS_KEY_FILE":              ring(ctl.AddressKeys),
+		"DOORCODE_AUTH_ROW_KEY_FILE":                  ring(ctl.RowKeys),
+		"DOORCODE_AUTH_API_KEY_KEY_FILE":              ring(ctl.APIKeyKeys),
+		"DOORCODE_AUTH_IDEMPOTENCY_KEY_FILE":          ring(ctl.IdempotencyKeys),
+		"DOORCODE_AUTH_EMAIL_CHANNEL_KEY_FILE":        channel,
+		"DOORCODE_AUTH_JWKS_FILE":                     ctl.JWKSFile(keys),
+		"DOORCODE_VERIFIER_NATS_KEY_FILE":             user("verifier"),
+		"DOORCODE_VERIFIER_DATABASE_PASSWORD_FILE":    filepath.Join(passwords, "verifier"),
+		"DOORCODE_VERIFIER_DIGEST_KEY_FILE":           ring(ctl.DigestKeys),
+		"DOORCODE_VERIFIER_HANDLE_KEY_FILE":           ring(ctl.HandleKeys),
+		"DOORCODE_VERIFIER_CHECK_ID_KEY_FILE":         ring(ctl.CheckIDKeys),
+		"DOORCODE_VERIFIER_ASSERTION_KEY_FILE":        ring(ctl.AssertionKeys),
+		"DOORCODE_EMAIL_DISPATCHER_NATS_KEY_FILE":     user("email-dispatcher"),
+		"DOORCODE_EMAIL_DISPATCHER_CHANNEL_KEY_FILE":  channel,
+		"DOORCODE_EMAIL_DISPATCHER_SENDGRID_KEY_FILE": filepath.Join(passwords, "sendgrid"),
+		"DOORCODE_EMAIL_DISPATCHER_FROM_ADDRESS":      "sign-in@lanternbird.example",
+		"DOORCODE_EMAIL_DISPATCHER_FROM_NAME":         "Lanternbird",
+		"DOORCODE_EMAIL_DISPATCHER_BRAND":             "Lanternbird",
+		"DOORCODE_DEMO_API_KEY_FILE":                  filepath.Join(a.dir, FrontEndKey),
+	}
+	if !a.cfg.DatabasePassword.IsZero() {
+		env["DOORCODE_DOORCODECTL_DATABASE_PASSWORD_FILE"] = filepath.Join(a.dir, "passwords", "owner")
+	}
+	for _, v := range a.around.Environ {
+		name, value, _ := strings.Cut(v, "=")
+		if strings.HasPrefix(name, "DOORCODE_") && value != "" {
+			env[name] = value
+		}
+	}
+	return env
+}
+
+// get returns a setting or its default.
+func (e environment) get(name, otherwise string) string {
+	if value, set := e[name]; set {
+		return value
+	}
+	return otherwise
+}
+
+// keep sets what a started part told, unless the user set it.
+func (e environment) keep(name, value string) {
+	if _, set := e[name]; !set {
+		e[name] = value
+	}
+}
+
+// list returns the environment in the form of the operating system.
+func (e environment) list() []string {
+	list := make([]string, 0, len(e))
+	for _, name := range slices.Sorted(maps.Keys(e)) {
+		list = append(list, name+"="+e[name])
+	}
+	return list
+}
+
+// useDatabase takes the owner's password out of an address, because no setting
+// has a password in an address, and puts it into a file.
+func (e environment) useDatabase(address, passwordFile string) error {
+	u, err := url.Parse(address)
+	if err != nil {
+		return fmt.Errorf("address of the private database is malformed")
+	}
+	password, _ := u.User.Password()
+	err = os.WriteFile(passwordFile, []byte(password), 0o600)
+	if err != nil {
+		return fmt.Errorf("keep the owner's password: %w", err)
+	}
+	u.User = url.User(u.User.Username())
+	e["DOORCODE_DATABASE_URL"] = u.String()
+	e["DOORCODE_DOORCODECTL_DATABASE_PASSWORD_FILE"] = passwordFile
+	return nil
+}
+
+// process is one part and how it comes to life in this one.
+type process struct {
+	name    string
+	build   func(environment) (lifecycle.App, error)
+	started func(environment, lifecycle.App)
+}
+
+// addressed is an app that listens.
+type addressed interface{ Addr() string }
+
+// processes lists the parts in the order of their start.
+func (a *App) processes() []process {
+	tells := func(names ...string) func(environment, lifecycle.App) {
+		return func(env environment, app lifecycle.App) {
+			if listener, listens := app.(addressed); listens {
+				for _, name := range names {
+					env.keep(name, "http://"+listener.Addr())
+				}
+			}
+		}
+	}
+	return []process{
+		{"sandbox", build(a.tel.For("sandbox"), "SANDBOX", sandbox.New), tells("DOORCODE_EMAIL_DISPATCHER_SENDGRID_URL", "DOORCODE_DEMO_INBOX_URL")},
+		{"verifier", build(a.tel.For("verifier"), "VERIFIER", verifier.New), tells()},
+		{"auth", build(a.tel.For("auth"), "AUTH", auth.New), tells("DOORCODE_DEMO_AUTH_URL")},
+		{"email-dispatcher", build(a.tel.For("email-dispatcher"), "EMAIL_DISPATCHER", email.New), tells()},
+		{"demo", build(a.tel.For("demo"), "DEMO", demo.New), tells(demoURL)},
+	}
+}
+
+// demoURL is where welcome finds the demo's address; no process reads it.
+const demoURL = "demo"
+
+// build returns what reads a process's configuration from the environment and
+// makes its app, as its own main function does.
+func build[T any, A lifecycle.App](tel telemetry.Telemetry, process string, create func(T, telemetry.Telemetry) (A, error)) func(environment) (lifecycle.App, error) {
+	return func(env environment) (lifecycle.App, error) {
+		cfg, err := config.Load[T]("DOORCODE_"+process+"_", env.list())
+		if err != nil {
+			return nil, err
+		}
+		return create(cfg, tel)
+	}
+}
+
+// welcome tells a person what to open.
+func (a *App) welcome(env environment) {
+	_, _ = fmt.Fprintf(a.around.Out, `
+doorcode is running. Open:
+
+  %s   the demo: sign in as jo@lanternbird.example, password lantern
+  %s   the inbox: every message, as a person sees it
+
+  API           %s   (key: %s)
+  Operations    http://%s/readyz and /metrics
+  NATS          %s   (keys: %s)
+
+Stop it with Ctrl-C. Everything it keeps is in %s.
+
+`, env[demoURL], env["DOORCODE_DEMO_INBOX_URL"], env["DOORCODE_DEMO_AUTH_URL"], filepath.Join(a.dir, FrontEndKey),
+		a.cfg.OperationsListen, env["DOORCODE_NATS_URL"], filepath.Join(a.dir, "nats"), a.dir)
+}

@@ -1,0 +1,109 @@
+package app
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	ctl "doorcode/services/doorcodectl/app"
+)
+
+// FrontEndKey is the file of the development API key in the folder.
+const FrontEndKey = "front-end.key"
+
+// frontEnd is the id of the development front-end.
+const frontEnd = "development"
+
+// lock takes the folder for this process. The lock ends with the process,
+// however it ends.
+func (a *App) lock() error {
+	err := os.MkdirAll(a.dir, 0o711) //nolint:gosec // the private Postgres runs as another user and passes through
+	if err != nil {
+		return fmt.Errorf("make the folder %s: %w", a.dir, err)
+	}
+	f, err := os.OpenFile(filepath.Join(a.dir, "LOCK"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("lock the folder %s: %w", a.dir, err)
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) //nolint:gosec // a file descriptor fits an int
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return errors.Join(fmt.Errorf("another standalone is running on the folder %s; stop it first, or set DOORCODE_STANDALONE_DIR", a.dir), f.Close())
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("lock the folder %s: %w", a.dir, err), f.Close())
+	}
+	a.stack.Push("folder", func(context.Context) error { return f.Close() })
+	return nil
+}
+
+// passwords makes what is missing of the files that hold one secret each.
+func (a *App) passwords(env environment) error {
+	dir := filepath.Join(a.dir, "passwords")
+	err := os.MkdirAll(dir, 0o700)
+	if err != nil {
+		return fmt.Errorf("make passwords: %w", err)
+	}
+	for _, role := range []string{"auth", "verifier"} {
+		err = ensureFile(filepath.Join(dir, role), rand.Text())
+		if err != nil {
+			return err
+		}
+	}
+	if !a.cfg.DatabasePassword.IsZero() {
+		err = os.WriteFile(filepath.Join(dir, "owner"), []byte(a.cfg.DatabasePassword.Reveal()), 0o600)
+		if err != nil {
+			return fmt.Errorf("keep the owner's password: %w", err)
+		}
+	}
+	return os.WriteFile(filepath.Join(dir, "sendgrid"), []byte(env.get("DOORCODE_SANDBOX_SENDGRID_KEY", "SG.sandbox")), 0o600)
+}
+
+// ensureFile writes a secret file unless it is there.
+func ensureFile(path, content string) error {
+	_, err := os.Stat(path)
+	if err == nil {
+		return nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("look for a password file: %w", err)
+	}
+	return os.WriteFile(path, []byte(content), 0o600)
+}
+
+// operate runs a command of doorcodectl on this installation.
+func (a *App) operate(ctx context.Context, env environment, out io.Writer, args ...string) error {
+	var complaint bytes.Buffer
+	code := ctl.Run(ctx, args, env.list(), out, &complaint)
+	if code != 0 {
+		return fmt.Errorf("%s: %s", strings.Join(args, " "), strings.TrimSpace(complaint.String()))
+	}
+	return nil
+}
+
+// developmentKey writes an API key with both scopes, unless the folder has one
+// that goes with this database.
+func (a *App) developmentKey(ctx context.Context, env environment) error {
+	path := filepath.Join(a.dir, FrontEndKey)
+	marker := path + ".database"
+	known, err := os.ReadFile(marker) //nolint:gosec // a file of our own folder
+	if err == nil && string(known) == a.cfg.DatabaseURL {
+		return nil
+	}
+	var key bytes.Buffer
+	err = a.operate(ctx, env, &key, "api-key", "create", frontEnd, "-name", "Development", "-scopes", "challenges,directory")
+	if err != nil {
+		return err
+	}
+	err = os.WriteFile(path, key.Bytes(), 0o600)
+	if err != nil {
+		return fmt.Errorf("write the development key: %w", err)
+	}
+	return os.WriteFile(marker, []byte(a.cfg.DatabaseURL), 0o600)
+}
