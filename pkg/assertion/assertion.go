@@ -41,7 +41,8 @@ type payload struct {
 // Sign returns the assertion of the claims under the active key. `amr` says `otp` and never `mfa`: an e-mailed code
 // proves no more (RFC 8176 §2, security.md 0.2).
 func (k *Keys) Sign(c Claims) (string, error) {
-	if c.Issuer == "" || c.FrontEnd == "" || c.Login == "" || c.Workspace == "" || c.Challenge == "" || c.At.IsZero() {
+	if c.Issuer == "" || c.FrontEnd == "" || c.Login == "" || c.Workspace == "" || c.Challenge == "" || c.Channel == "" ||
+		c.At.IsZero() {
 		return "", errors.New("sign assertion: a claim is missing")
 	}
 	at := c.At.UTC().Truncate(time.Second)

@@ -120,7 +120,8 @@ func TestSign_RefusesAMissingClaim(t *testing.T) {
 	for _, drop := range []func(*assertion.Claims){
 		func(c *assertion.Claims) { c.Issuer = "" }, func(c *assertion.Claims) { c.FrontEnd = "" },
 		func(c *assertion.Claims) { c.Login = "" }, func(c *assertion.Claims) { c.Workspace = "" },
-		func(c *assertion.Claims) { c.Challenge = "" }, func(c *assertion.Claims) { c.At = time.Time{} },
+		func(c *assertion.Claims) { c.Challenge = "" }, func(c *assertion.Claims) { c.Channel = "" },
+		func(c *assertion.Claims) { c.At = time.Time{} },
 	} {
 		c := claims()
 		drop(&c)

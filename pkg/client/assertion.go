@@ -115,6 +115,9 @@ func (s *keySet) find(ctx context.Context, c *Client, kid string) (ed25519.Publi
 	}
 	if now := c.now(); s.keys == nil || now.Sub(s.fetched) > refetch {
 		keys, err := c.fetchKeys(ctx)
+		if err != nil && ctx.Err() == nil { // Once more, as every call: the code is spent by now.
+			keys, err = c.fetchKeys(ctx)
+		}
 		if err != nil {
 			return nil, &keysError{err}
 		}

@@ -39,6 +39,7 @@ type doorcode struct {
 	answer http.HandlerFunc
 	asked  atomic.Int64
 	jwks   atomic.Int64
+	lost   int64 // so many fetches of the public keys fail first
 }
 
 // start returns a client of the server.
@@ -46,7 +47,10 @@ func (d *doorcode) start(t *testing.T, now time.Time) *Client {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/.well-known/jwks.json" {
-			d.jwks.Add(1)
+			if d.jwks.Add(1) <= d.lost {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
 			set, err := d.keys.JWKS()
 			if err != nil {
 				t.Error(err)
@@ -126,6 +130,22 @@ func TestCheck_ReturnsThePersonOfARightCode(t *testing.T) {
 	}
 	if n := d.jwks.Load(); n != 1 {
 		t.Errorf("public keys fetched %d times", n)
+	}
+}
+
+// A right code is spent by then: one lost answer about the keys must not cost the person the sign-in.
+func TestCheck_FetchesThePublicKeysOnceMore(t *testing.T) {
+	t.Parallel()
+	keys := newKeys(t)
+	d := &doorcode{keys: keys, answer: approve(t, keys, good()), lost: 1}
+	p, err := d.start(t, approvedAt()).Check(t.Context(), handleOf(t), "482917")
+	if err != nil || p.Login != "jo" || d.jwks.Load() != 2 || d.asked.Load() != 1 {
+		t.Errorf("person %+v, %v after %d fetches and %d checks", p, err, d.jwks.Load(), d.asked.Load())
+	}
+	d = &doorcode{keys: keys, answer: approve(t, keys, good()), lost: 2}
+	p, err = d.start(t, approvedAt()).Check(t.Context(), handleOf(t), "482917")
+	if err == nil || p.Login != "" || errors.Is(err, ErrAssertion) {
+		t.Errorf("without keys: person %+v, %v", p, err)
 	}
 }
 

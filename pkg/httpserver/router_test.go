@@ -150,6 +150,7 @@ func TestRouter_AnswersAPanicWithAPlainProblem(t *testing.T) {
 	r.HandleFunc(http.MethodPost, "/value/{id}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		w.Header().Set("Content-Length", "3")
+		w.Header().Set("Location", "/of-what-was-not-made")
 		panic("code 739105 for a@b.example")
 	})
 	r.HandleFunc(http.MethodPost, "/error", func(http.ResponseWriter, *http.Request) {
@@ -166,7 +167,7 @@ func TestRouter_AnswersAPanicWithAPlainProblem(t *testing.T) {
 		out.Reset()
 		w := ask(t, r, http.MethodPost, path)
 		if w.Code != http.StatusInternalServerError || w.Header().Get("Content-Type") != problem.ContentType ||
-			w.Header().Get("Content-Length") != "" || !strings.Contains(w.Body.String(), `"code":"internal"`) {
+			w.Header().Get("Content-Length") != "" || w.Header().Get("Location") != "" || !strings.Contains(w.Body.String(), `"code":"internal"`) {
 			t.Errorf("%s is answered by %d %s", path, w.Code, w.Body)
 		}
 		line := out.String()

@@ -60,7 +60,9 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 			WriteTimeout:      writeTimeout,
 			IdleTimeout:       idleTimeout,
 			MaxHeaderBytes:    maxHeaderBytes,
-			ErrorLog:          slog.NewLogLogger(cfg.Log.With("listener", cfg.Name).Handler(), slog.LevelWarn),
+			// `OPTIONS *` is refused in the form of every other refusal (DESIGN 8).
+			DisableGeneralOptionsHandler: true,
+			ErrorLog:                     slog.NewLogLogger(cfg.Log.With("listener", cfg.Name).Handler(), slog.LevelWarn),
 		},
 		failed: make(chan error, 1),
 		done:   make(chan struct{}),

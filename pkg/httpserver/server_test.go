@@ -204,3 +204,26 @@ func TestStart_TellsTheLogWhereItListens(t *testing.T) {
 		t.Errorf("a second stop fails: %v", err)
 	}
 }
+
+// The server of the standard library would answer `OPTIONS *` by itself, in no form of ours (DESIGN 8).
+func TestServer_AnswersOptionsForAllByTheHandler(t *testing.T) {
+	t.Parallel()
+	s := start(t, httpserver.NewRouter(silent()))
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(t.Context(), "tcp", s.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	_, err = io.WriteString(conn, "OPTIONS * HTTP/1.1\r\nHost: api\r\nConnection: close\r\n\r\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := io.ReadAll(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(string(answer), "HTTP/1.1 404 ") || !strings.Contains(string(answer), "application/problem+json") {
+		t.Errorf("the answer is %q", answer)
+	}
+}

@@ -84,12 +84,18 @@ func (r Row) Wait(now time.Time, windows []Window) time.Duration {
 	return longest
 }
 
-// take returns the row with one more entry and without those that no window sees any more.
-func (r Row) take(now time.Time, entry int64, windows []Window) Row {
+// longest is the span of the longest window.
+func longest(windows []Window) time.Duration {
 	var span time.Duration
 	for _, w := range windows {
 		span = max(span, w.Span)
 	}
+	return span
+}
+
+// take returns the row with one more entry and without those that no window sees any more.
+func (r Row) take(now time.Time, entry int64, windows []Window) Row {
+	span := longest(windows)
 	var next Row
 	for i, t := range r.Times {
 		if now.Sub(t) < span && i < len(r.Entries) {

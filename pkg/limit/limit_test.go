@@ -278,3 +278,23 @@ func TestBucket_LetsThroughAsManyAsASecondHas(t *testing.T) {
 		t.Errorf("%d were let through a second later", got)
 	}
 }
+
+func TestState_TheSameRequestForAnotherRecipientIsNoRepeat(t *testing.T) {
+	t.Parallel()
+	wants := []limit.Want{want(limit.Client, limit.PerMinute(30)...), want(limit.Recipient, limit.PerHourAndDay(1, 60)...)}
+	first, _ := limit.State{Rows: make([]limit.Row, 2)}.Take(begin(), create("a", begin(), 5, wants...))
+	// The client's row is shared; login and recipient are others.
+	for name, recipient := range map[string]limit.Row{
+		"with room":    {},
+		"without room": {Times: []time.Time{begin()}, Entries: []int64{limit.Entry("b")}},
+	} {
+		state := limit.State{Rows: []limit.Row{first.Rows[0], recipient}}
+		next, answer := state.Take(begin().Add(time.Second), create("a", begin(), 5, wants...))
+		if answer.Repeat || (answer.Refused == "") != (name == "with room") {
+			t.Errorf("%s: %+v", name, answer)
+		}
+		if answer.Refused == "" && len(next.Rows[1].Times) != 1 {
+			t.Errorf("%s: the recipient was not charged", name)
+		}
+	}
+}

@@ -69,10 +69,8 @@ func (s State) Take(now time.Time, c Create) (State, Answer) {
 		}
 		return State{Slots: slots, Rows: s.Rows}, Answer{Challenge: slots.IDs[place], Repeat: true}
 	}
-	for _, r := range s.Rows {
-		if r.Has(now, c.Entry) {
-			return s, Answer{Challenge: c.Challenge, Repeat: true}
-		}
+	if s.repeats(now, c) {
+		return s, Answer{Challenge: c.Challenge, Repeat: true}
 	}
 	wait := slots.wait(now, c.MaxLive)
 	if wait > 0 {
@@ -87,6 +85,20 @@ func (s State) Take(now time.Time, c Create) (State, Answer) {
 		next.Rows[i] = r.take(now, c.Entry, c.Wants[i].Windows)
 	}
 	return next, Answer{Challenge: c.Challenge}
+}
+
+// repeats reports whether the request took of these very rows before. All was taken or nothing, so a row that remembers
+// as long as a repeat is known must have it: the same request for another recipient is no repeat.
+func (s State) repeats(now time.Time, c Create) bool {
+	known := false
+	for i, r := range s.Rows {
+		has := r.Has(now, c.Entry)
+		if !has && longest(c.Wants[i].Windows) >= Repeat {
+			return false
+		}
+		known = known || has
+	}
+	return known
 }
 
 // refusal names the first want without room; a recipient speaks before a client address.

@@ -252,6 +252,43 @@ func TestTakeCreate_IsExactUnderParallelTakes(t *testing.T) {
 	}
 }
 
+func TestTakeCreate_IsPutAgainWhenOthersHoldItsRowsForLong(t *testing.T) {
+	t.Parallel()
+	k := keep(t)
+	s := &stage{t: t, pg: k.db}
+	_, release := s.hold(`SELECT FROM login_budgets FOR UPDATE`)
+	done := make(chan error, 1)
+	go func() {
+		_, err := k.auth.TakeCreate(t.Context(), taking("a"))
+		done <- err
+	}()
+	begun := map[time.Time]bool{} // the beginnings of transactions that waited
+	s.until("a second transaction waits, or the first was all", func() bool {
+		for at := range s.begun() {
+			begun[at] = true
+		}
+		return len(begun) > 1 || len(done) > 0
+	})
+	release()
+	err := <-done
+	if err != nil || len(begun) < 2 {
+		t.Errorf("gave up after %d tries: %v", len(begun), err)
+	}
+}
+
+// begun returns when the transactions began that wait for a lock.
+func (s *stage) begun() map[time.Time]bool {
+	s.t.Helper()
+	var waiting []time.Time
+	s.pg.Scan(s.t, `SELECT coalesce(array_agg(xact_start), '{}') FROM pg_stat_activity
+		WHERE datname = current_database() AND wait_event_type = 'Lock'`, nil, &waiting)
+	begun := map[time.Time]bool{}
+	for _, at := range waiting {
+		begun[at] = true
+	}
+	return begun
+}
+
 func TestTakeCreate_RefusesALoginWithoutABudget(t *testing.T) {
 	t.Parallel()
 	k := keep(t)

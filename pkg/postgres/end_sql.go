@@ -69,13 +69,14 @@ const sweepBudgets = `, b AS MATERIALIZED (
         OR NOT EXISTS (SELECT FROM login_budgets g WHERE g.workspace = c.workspace AND g.login = c.login)
 )`
 
-// endExpiredSQL: $2 how many at most.
+// endExpiredSQL: $2 how many at most, the longest expired first. Here and below the clock is read by a subquery: the
+// planner takes it for a constant and looks up the index, where a bare clock_timestamp() would have it read every row.
 const endExpiredSQL = `
 WITH c AS MATERIALIZED (
     SELECT ` + endColumns + `
       FROM challenges x
-     WHERE x.state = 'pending' AND x.expires_at <= clock_timestamp()
-     ORDER BY x.id LIMIT $2
+     WHERE x.state = 'pending' AND x.expires_at <= (SELECT clock_timestamp())
+     ORDER BY x.expires_at LIMIT $2
        FOR UPDATE SKIP LOCKED
 )` + sweepBudgets + `, d AS MATERIALIZED (
     SELECT held.*, clock_timestamp() AS at, 'expired' AS state, NULL::text AS reason, $1::text AS actor FROM held
@@ -86,8 +87,8 @@ const endOutdatedSQL = `
 WITH c AS MATERIALIZED (
     SELECT ` + endColumns + `
       FROM challenges x JOIN login_budgets dirty ON dirty.workspace = x.workspace AND dirty.login = x.login
-     WHERE dirty.version <> dirty.swept_version AND x.state = 'pending' AND x.login_version <> dirty.version
-     ORDER BY x.id LIMIT $2
+     WHERE dirty.unswept AND x.state = 'pending' AND x.login_version <> dirty.version
+     LIMIT $2
        FOR UPDATE OF x SKIP LOCKED
 )` + sweepBudgets + `, d AS MATERIALIZED (
     SELECT held.*, clock_timestamp() AS at, 'canceled' AS state, 'directory' AS reason, $1::text AS actor
@@ -101,7 +102,7 @@ const markSweptSQL = `
 WITH clean AS MATERIALIZED (
     SELECT g.workspace, g.login, g.version, g.swept_version
       FROM login_budgets g
-     WHERE g.version <> g.swept_version
+     WHERE g.unswept
        AND NOT EXISTS (SELECT FROM challenges x WHERE x.workspace = g.workspace AND x.login = g.login
                           AND x.state = 'pending' AND x.login_version <> g.version)
      LIMIT $1
@@ -117,15 +118,15 @@ UPDATE login_budgets g SET swept_version = clean.version
 
 const cleanChallengesSQL = `
 DELETE FROM challenges WHERE id IN (
-    SELECT id FROM challenges WHERE state <> 'pending' AND expires_at < clock_timestamp() - $1::interval
+    SELECT id FROM challenges WHERE state <> 'pending' AND expires_at < (SELECT clock_timestamp()) - $1::interval
      ORDER BY expires_at LIMIT $2 FOR UPDATE SKIP LOCKED)`
 
 const cleanBudgetsSQL = `
 DELETE FROM login_budgets WHERE (workspace, login) IN (
-    SELECT workspace, login FROM login_budgets WHERE removed_at < clock_timestamp() - $1::interval
+    SELECT workspace, login FROM login_budgets WHERE removed_at < (SELECT clock_timestamp()) - $1::interval
      ORDER BY removed_at LIMIT $2 FOR UPDATE SKIP LOCKED) AND removed_at IS NOT NULL`
 
 const cleanLimitsSQL = `
 DELETE FROM limits WHERE (dimension, key) IN (
-    SELECT dimension, key FROM limits WHERE used_at < clock_timestamp() - $1::interval
+    SELECT dimension, key FROM limits WHERE used_at < (SELECT clock_timestamp()) - $1::interval
      ORDER BY used_at LIMIT $2 FOR UPDATE SKIP LOCKED)`

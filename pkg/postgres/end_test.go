@@ -202,6 +202,30 @@ func TestMarkSwept_SeesAChallengeRecordedMeanwhile(t *testing.T) {
 	}
 }
 
+func TestMarkSwept_LeavesALoginThatChangedWhileItRead(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	// So many logins before anna that the mark has read her row long before it comes to write it.
+	s.pg.Exec(t, `INSERT INTO login_budgets (workspace, login) SELECT 'aaa', 'l' || i FROM generate_series(1, 20000) i`)
+	s.pg.Exec(t, `UPDATE login_budgets SET version = version + 1`)
+	marked := make(chan error, 1)
+	go func() { marked <- s.db.MarkSwept(t.Context(), 100_000) }()
+	s.until("the mark runs", func() bool {
+		return len(marked) > 0 || s.count(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+			AND state = 'active' AND position($1 IN query) > 0`, "clean AS MATERIALIZED") > 0
+	})
+	s.challenge()
+	err := <-marked
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.wantCount(1, `SELECT count(*) FROM login_budgets WHERE unswept AND login = 'anna'`)
+	ended, err := s.db.EndOutdated(t.Context(), 10)
+	if err != nil || len(ended) != 1 {
+		t.Fatalf("%v %v", ended, err)
+	}
+}
+
 func TestClean_RemovesWhatServed(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -280,4 +304,22 @@ func TestUnlock_KnowsNoRemovedLogin(t *testing.T) {
 			t.Errorf("unexpected error: %v", err)
 		}
 	}
+}
+
+func TestEnsureAuditPartitions_MovesWhatCameBeforeItsPartition(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.pg.Exec(t, `DO $$ BEGIN EXECUTE 'DROP TABLE audit_' || to_char(now() AT TIME ZONE 'UTC' + interval '3 days', 'YYYYMMDD'); END $$`)
+	early := s.now().Add(3 * 24 * time.Hour)
+	s.record(postgres.Batch{Audit: []postgres.Audit{row("early", early, `{}`), row("far", early.AddDate(1, 0, 0), `{}`)}})
+	s.wantCount(2, `SELECT count(*) FROM audit_default`)
+	made, err := s.db.EnsureAuditPartitions(t.Context())
+	if err != nil || made != 1 {
+		t.Fatalf("%d made: %v", made, err)
+	}
+	s.wantCount(1, `SELECT count(*) FROM audit_default WHERE id = 'far'`)
+	s.wantCount(1, `SELECT count(*) FROM audit WHERE id = 'early'`)
+	// A second arrival meets the row where it is now.
+	s.record(postgres.Batch{Audit: []postgres.Audit{row("early", early, `{}`)}})
+	s.wantCount(1, `SELECT count(*) FROM audit WHERE id = 'early'`)
 }

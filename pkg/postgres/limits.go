@@ -24,9 +24,24 @@ const beginLoose = `BEGIN; SET LOCAL synchronous_commit = off`
 
 // TakeCreate takes a live place of the login and one from each limit, all or nothing and exactly, whatever runs beside
 // it: it locks the budget, then the limit rows in their order, reads the clock after the last lock and lets one pure
-// function decide. It fails with an *IntegrityError when the login has no budget.
+// function decide. When others hold the rows for too long it took nothing and is put again, a few times. It fails with
+// an *IntegrityError when the login has no budget.
 func (db *DB) TakeCreate(ctx context.Context, c CreateTake) (limit.Answer, error) {
 	limit.Sort(c.Wants)
+	for try := 1; ; try++ {
+		answer, err := db.takeCreate(ctx, c)
+		if IsContended(err) && try < takeTries {
+			continue
+		}
+		return answer, err
+	}
+}
+
+// takeTries is how often a take that waited too long for a lock is put before it is given up.
+const takeTries = 4
+
+// takeCreate is one try.
+func (db *DB) takeCreate(ctx context.Context, c CreateTake) (limit.Answer, error) {
 	var answer limit.Answer
 	err := db.inTx(ctx, pgx.TxOptions{BeginQuery: beginLoose}, func(tx pgx.Tx) error {
 		state, now, err := lockLimits(ctx, tx, c)

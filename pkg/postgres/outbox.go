@@ -10,8 +10,9 @@ import (
 )
 
 // Relay hands up to limit events of the outbox to publish, the oldest first, and deletes those for which publish
-// returned no error at their position; the others stay for the next call. The rows are locked meanwhile and skipped by
-// other relays. It returns how many were deleted and how many publish could not place.
+// returned no error at their position; the others stay and go to the end, so that a full stream, or an event that can
+// never go, holds up nothing behind it. The rows are locked meanwhile and skipped by other relays. It returns how many
+// were deleted and how many publish could not place.
 //
 // An event whose deletion is lost is published again under the same id; the stream and its consumers drop the copy.
 func (db *DB) Relay(ctx context.Context, limit int, publish func(context.Context, []event.Event) []error) (int, int, error) {
@@ -21,19 +22,18 @@ func (db *DB) Relay(ctx context.Context, limit int, publish func(context.Context
 		if err != nil || len(events) == 0 {
 			return err
 		}
-		var ids []string
+		var placed, stuck []string
 		for i, failure := range publish(ctx, events) {
 			if failure != nil {
-				failed++
+				stuck = append(stuck, events[i].ID)
 				continue
 			}
-			ids = append(ids, events[i].ID)
+			placed = append(placed, events[i].ID)
 		}
-		if len(ids) == 0 {
-			return nil
-		}
-		_, err = tx.Exec(ctx, `DELETE FROM outbox WHERE id = ANY($1)`, ids)
-		done = len(ids)
+		done, failed = len(placed), len(stuck)
+		_, err = tx.Exec(ctx, `
+			WITH gone AS (DELETE FROM outbox WHERE id = ANY($1))
+			UPDATE outbox SET created_at = clock_timestamp() WHERE id = ANY($2)`, placed, stuck)
 		return err
 	})
 	if err != nil {

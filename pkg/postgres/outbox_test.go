@@ -89,3 +89,31 @@ func TestRelay_LosesNothingWhenItsCommitFails(t *testing.T) {
 	}
 	s.wantCount(2, `SELECT count(*) FROM outbox`)
 }
+
+func TestP1_WhatCannotGoHoldsUpNothingBehindIt(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.put(20)
+	var placed []string
+	stuck := func(_ context.Context, events []event.Event) []error {
+		errs := make([]error, len(events))
+		for i, e := range events {
+			if e.ID == "e20" {
+				placed = append(placed, e.ID)
+				continue
+			}
+			errs[i] = errors.New("the stream is full")
+		}
+		return errs
+	}
+	for range 4 { // Twenty rows in batches of five: the last one has had its turn.
+		_, _, err := s.db.Relay(t.Context(), 5, stuck)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !slices.Equal(placed, []string{"e20"}) {
+		t.Errorf("placed %v behind rows that cannot go", placed)
+	}
+	s.wantCount(19, `SELECT count(*) FROM outbox`)
+}

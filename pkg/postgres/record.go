@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -55,15 +55,15 @@ type Batch struct {
 func (db *DB) Record(ctx context.Context, b Batch) error {
 	challenges, err := json.Marshal(challengeRows(b.Challenges))
 	if err != nil {
-		return fmt.Errorf("record events: %w", scrub(err))
+		return fmt.Errorf("record events: %w: %w", errContent, err)
 	}
 	audit, err := json.Marshal(auditRows(b.Audit))
 	if err != nil {
-		return fmt.Errorf("record events: %w", scrub(err))
+		return fmt.Errorf("record events: %w: %w", errContent, err)
 	}
 	handed, err := json.Marshal(handedRows(b.Handed))
 	if err != nil {
-		return fmt.Errorf("record events: %w", scrub(err))
+		return fmt.Errorf("record events: %w: %w", errContent, err)
 	}
 	err = pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, recordChallengesSQL+" ON CONFLICT DO NOTHING", challenges)
@@ -125,9 +125,16 @@ func (db *DB) markOutdated(ctx context.Context, issued []Issued) error {
 	return nil
 }
 
-// IsRejected reports whether Postgres refused the content of a statement (SQLSTATE classes 22 and 23): trying again
-// changes nothing, so the culprit belongs to the dead letters.
+// errContent says that rows cannot even be written down for Postgres: a time that JSON has no form for, for one.
+var errContent = errors.New("content that cannot be stored")
+
+// IsRejected reports whether the content of a statement was refused, by Postgres (SQLSTATE classes 22 for data, 23 for
+// constraints and 54 for what is too large) or before: trying again changes nothing, so the culprit belongs to the dead
+// letters.
 func IsRejected(err error) bool {
 	var refused *pgconn.PgError
-	return errors.As(err, &refused) && (strings.HasPrefix(refused.Code, "22") || strings.HasPrefix(refused.Code, "23"))
+	if !errors.As(err, &refused) {
+		return errors.Is(err, errContent)
+	}
+	return slices.Contains([]string{"22", "23", "54"}, refused.Code[:min(2, len(refused.Code))])
 }

@@ -30,28 +30,38 @@ SELECT id, at, kind, workspace, login, challenge_id, actor, detail
 ON CONFLICT DO NOTHING`
 
 // recordGapsSQL writes a row for each hand-over below a known one of which there is no event. Its id and time are
-// fixed, so it is written once. It runs after the events of the batch were inserted.
+// fixed, so it is written once. It runs after the events of the batch were inserted. What was seen is gathered send by
+// send, in a subquery that the planner leaves alone: joined to the audit, it would read the whole of it.
 const recordGapsSQL = `
 INSERT INTO audit (id, at, kind, challenge_id, actor, detail)
 SELECT h.challenge || '.' || h.send || '.' || k, h.requested_at, 'delivery.v1.attempted', h.challenge, $2,
        jsonb_build_object('challenge', h.challenge, 'send', h.send, 'channel', h.channel, 'number', k,
            'requested_at', h.requested_at, 'result', 'unknown', 'reason', 'other')
   FROM jsonb_to_recordset($1::jsonb) AS h(challenge text, send int, number int, channel text, requested_at timestamptz)
+ CROSS JOIN LATERAL (
+       SELECT ARRAY(
+              SELECT (a.detail ->> 'number')::int FROM audit a
+               WHERE a.challenge_id = h.challenge AND a.at > h.requested_at - interval '1 day'
+                 AND a.kind IN ('delivery.v1.attempted', 'delivery.v1.postponed', 'delivery.v1.abandoned')
+                 AND (a.detail ->> 'send')::int = h.send) AS numbers OFFSET 0) AS seen
  CROSS JOIN generate_series(1, h.number - 1) AS k
- WHERE NOT EXISTS (
-       SELECT FROM audit a
-        WHERE a.challenge_id = h.challenge AND a.at > h.requested_at - interval '1 day'
-          AND a.kind IN ('delivery.v1.attempted', 'delivery.v1.postponed', 'delivery.v1.abandoned')
-          AND (a.detail ->> 'send')::int = h.send AND (a.detail ->> 'number')::int = k)
+ WHERE k <> ALL (seen.numbers)
  ORDER BY h.challenge, h.send, k
 ON CONFLICT DO NOTHING`
 
-// markOutdatedSQL lowers the swept version below the version, whatever both are.
+// markOutdatedSQL lowers the swept version below the version, whatever both are. It locks budgets in the order that the
+// directory locks them in.
 const markOutdatedSQL = `
+WITH outdated AS MATERIALIZED (
+    SELECT g.workspace, g.login
+      FROM (SELECT DISTINCT workspace, login, login_version FROM challenges
+             WHERE id = ANY($1) AND state = 'pending') AS c
+      JOIN login_budgets g ON g.workspace = c.workspace AND g.login = c.login AND g.version <> c.login_version
+     ORDER BY g.workspace, g.login
+       FOR UPDATE OF g
+)
 UPDATE login_budgets g SET swept_version = g.swept_version - 1
-  FROM (SELECT DISTINCT workspace, login, login_version FROM challenges
-         WHERE id = ANY($1) AND state = 'pending') AS c
- WHERE g.workspace = c.workspace AND g.login = c.login AND g.version <> c.login_version`
+  FROM outdated WHERE g.workspace = outdated.workspace AND g.login = outdated.login`
 
 // challengeRow is one element of the first parameter of recordChallengesSQL.
 type challengeRow struct {

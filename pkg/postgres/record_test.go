@@ -1,6 +1,8 @@
 package postgres_test
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"sync/atomic"
@@ -85,13 +87,32 @@ func TestP5_AGapOfHandOversIsUnknownOnce(t *testing.T) {
 	}
 }
 
+// row is an audit row of that content.
+func row(id string, at time.Time, detail string) postgres.Audit {
+	return postgres.Audit{ID: id, At: at, Kind: "k", Actor: "a", Detail: json.RawMessage(detail)}
+}
+
+// longText is a text that compression does not make short.
+func longText(t *testing.T) string {
+	t.Helper()
+	raw := make([]byte, 4096)
+	_, err := rand.Read(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return hex.EncodeToString(raw)
+}
+
 func TestRecord_TellsContentThatIsRefused(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	good := s.issue()
 	for name, bad := range map[string]postgres.Batch{
 		"limit above its ceiling": {Challenges: []postgres.Issued{s.issue(func(e *event.Issued) { e.Policy.WrongPerChallenge = 6 })}},
-		"nul in a text":           {Audit: []postgres.Audit{{ID: "x", At: s.now(), Kind: "k", Actor: "a", Detail: json.RawMessage(`{"a":"\u0000"}`)}}},
+		"nul in a text":           {Audit: []postgres.Audit{row("x", s.now(), `{"a":"\u0000"}`)}},
+		"id above an index row":   {Audit: []postgres.Audit{row(longText(t), s.now(), `{}`)}},
+		"year above four digits":  {Audit: []postgres.Audit{row("x", time.Date(9999, 12, 31, 23, 0, 0, 0, time.FixedZone("west", -12*3600)), `{}`)}},
+		"detail that is no JSON":  {Audit: []postgres.Audit{row("x", s.now(), `{`)}},
 	} {
 		bad.Challenges = append(bad.Challenges, good)
 		err := s.db.Record(t.Context(), bad)
@@ -155,6 +176,8 @@ func TestRecord_MarksTheLoginsThatChangedMeanwhile(t *testing.T) {
 	if err != nil || expired {
 		t.Fatalf("expired %v: %v", expired, err)
 	}
+	s.wantCount(1, `SELECT count(*) FROM login_budgets WHERE version <> swept_version AND login = 'anna'`)
+	s.pg.Exec(t, `UPDATE login_budgets SET swept_version = version`)
 	s.challenge()
 	s.wantCount(1, `SELECT count(*) FROM login_budgets WHERE version <> swept_version AND login = 'anna'`)
 	s.wantCount(1, `SELECT count(*) FROM login_budgets WHERE version = swept_version AND login = 'ben'`)

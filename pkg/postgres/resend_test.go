@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"doorcode/pkg/challenge"
 	"doorcode/pkg/event"
 	"doorcode/pkg/postgres"
 )
@@ -180,6 +181,40 @@ func TestResend_ChangedWhileItWaitsForALock(t *testing.T) {
 		t.Error("a message was ordered after the login changed")
 	}
 	s.wantCount(0, `SELECT count(*) FROM limits`)
+}
+
+func TestResend_TooLateWhileItWaitsForALock(t *testing.T) {
+	t.Parallel()
+	for _, life := range []time.Duration{500 * time.Millisecond, 3 * time.Second, 12 * time.Second} {
+		s := newStage(t)
+		id := s.challenge(func(e *event.Issued) { e.ExpiresAt = e.CreatedAt.Add(2*time.Minute + life) })
+		s.waited()
+		_, release := s.hold(`SELECT FROM login_budgets FOR UPDATE`)
+		taken := make(chan bool)
+		go func() {
+			_, ok := s.resend(id, 1)
+			taken <- ok
+		}()
+		late := func() bool {
+			st := s.standing(id)
+			return !st.Now.Before(challenge.LastResend(st.ExpiresAt))
+		}
+		s.until("the resend waits, or it is too late to", func() bool {
+			return late() || s.count(`SELECT count(*) FROM pg_stat_activity
+				WHERE datname = current_database() AND wait_event_type = 'Lock'`) > 0
+		})
+		waited := !late()
+		s.until("the last two minutes begin", late)
+		release()
+		if <-taken {
+			t.Error("a message was ordered in the last two minutes, because the row did not change meanwhile")
+		}
+		s.wantCount(0, `SELECT count(*) FROM limits`)
+		if waited {
+			return
+		}
+	}
+	t.Error("the resend never waited before the last two minutes")
 }
 
 func TestResend_TheLimitOfARecipientIsSharedAndForgetsAfterADay(t *testing.T) {

@@ -6,6 +6,7 @@ CREATE TABLE login_budgets (
     login         text NOT NULL,
     version       bigint NOT NULL DEFAULT 1,           -- raised by every factor, address or membership change
     swept_version bigint NOT NULL DEFAULT 1,           -- up to which open challenges of older versions were ended
+    unswept       boolean GENERATED ALWAYS AS (version <> swept_version) STORED,  -- a column, so that the planner knows how few
     failures      timestamptz[] NOT NULL DEFAULT '{}', -- the last wrong codes, oldest first, at most one day's limit
     in_a_row      integer NOT NULL DEFAULT 0,          -- wrong codes since the last right one
     locked_at     timestamptz,                         -- ended by an audited call, never by time
@@ -15,7 +16,7 @@ CREATE TABLE login_budgets (
     removed_at    timestamptz,                         -- the login was removed
     PRIMARY KEY (workspace, login)
 ) WITH (fillfactor = 70);
-CREATE INDEX login_budgets_unswept ON login_budgets (workspace, login) WHERE version <> swept_version;
+CREATE INDEX login_budgets_unswept ON login_budgets (workspace, login) WHERE unswept;
 CREATE INDEX login_budgets_removed ON login_budgets (removed_at) WHERE removed_at IS NOT NULL;
 
 -- The hot state of a challenge. Small rows, updated in place; digest and envelopes are blanked

@@ -16,20 +16,29 @@ CREATE INDEX audit_at ON audit USING brin (at) WITH (pages_per_range = 32);
 -- A safety net that stays empty; a row in it means that partitions were not made in time.
 CREATE TABLE audit_default PARTITION OF audit DEFAULT;
 
--- Makes the daily partitions from eight days ago to fourteen days ahead. The verifier calls it
--- every day; it belongs to the owner, so that no runtime role can create or drop tables.
+-- Makes the daily partitions from eight days ago to fourteen days ahead, and moves into them what
+-- came before they were there: a row in the default partition would refuse its day for ever. The
+-- verifier calls it every day; it belongs to the owner, so that no runtime role can create or drop
+-- tables.
 CREATE FUNCTION ensure_audit_partitions() RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     day  date;
+    part text;
+    low  text;
+    high text;
     made integer := 0;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtext('doorcode audit partitions'));
     FOR day IN SELECT d::date FROM generate_series((now() AT TIME ZONE 'UTC')::date - 8, (now() AT TIME ZONE 'UTC')::date + 14, interval '1 day') d LOOP
-        IF to_regclass('audit_' || to_char(day, 'YYYYMMDD')) IS NULL THEN
-            EXECUTE format('CREATE TABLE %I PARTITION OF audit FOR VALUES FROM (%L) TO (%L)',
-                'audit_' || to_char(day, 'YYYYMMDD'),
-                to_char(day, 'YYYY-MM-DD') || ' 00:00:00+00', to_char(day + 1, 'YYYY-MM-DD') || ' 00:00:00+00');
+        part := 'audit_' || to_char(day, 'YYYYMMDD');
+        low  := to_char(day, 'YYYY-MM-DD') || ' 00:00:00+00';
+        high := to_char(day + 1, 'YYYY-MM-DD') || ' 00:00:00+00';
+        IF to_regclass(part) IS NULL THEN
+            EXECUTE format('CREATE TABLE %I (LIKE audit INCLUDING ALL)', part);
+            EXECUTE format('WITH early AS (DELETE FROM audit_default WHERE at >= %L AND at < %L RETURNING *)
+                            INSERT INTO %I SELECT * FROM early', low, high, part);
+            EXECUTE format('ALTER TABLE audit ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', part, low, high);
             made := made + 1;
         END IF;
     END LOOP;

@@ -19,5 +19,5 @@ GRANT UPDATE (swept_version, failures, in_a_row, locked_at, live_ids, live_until
 GRANT SELECT, INSERT, UPDATE, DELETE ON limits TO doorcode_verifier;
 GRANT SELECT, INSERT ON audit TO doorcode_verifier;
 GRANT SELECT, INSERT, DELETE ON outbox TO doorcode_verifier;
-GRANT UPDATE (created_at) ON outbox TO doorcode_verifier; -- FOR UPDATE asks for an update right
+GRANT UPDATE (created_at) ON outbox TO doorcode_verifier; -- what cannot go goes to the end
 GRANT EXECUTE ON FUNCTION ensure_audit_partitions() TO doorcode_verifier;

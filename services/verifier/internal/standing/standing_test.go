@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -143,6 +144,10 @@ func TestText_PromisesNothing(t *testing.T) {
 			t.Errorf("%s: %q", s, text)
 		}
 		seen[text] = true
+	}
+	// An attempt of unknown result may have been given up too: nothing says that no message was sent.
+	if text := standing.Text(delivery.State{Status: delivery.StatusAbandoned}); strings.Contains(text, "was not sent") {
+		t.Errorf("abandoned: %q", text)
 	}
 	for _, r := range delivery.Reasons() {
 		if standing.Text(delivery.State{Status: delivery.StatusFailed, Reason: r}) == "" {

@@ -16,7 +16,7 @@ func Text(s delivery.State) string {
 	case delivery.StatusFailed:
 		return failedText(s.Reason)
 	case delivery.StatusAbandoned:
-		return "The message was not sent, and we no longer try to."
+		return "We could not confirm that the message was sent, and we no longer try to."
 	}
 	return "Your message is on its way."
 }

@@ -2,6 +2,7 @@ package upkeep
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -50,26 +51,28 @@ func (s *Sweep) Run(ctx context.Context) {
 	})
 }
 
-// Once ends everything that is over now and that nobody else holds.
+// Once ends everything that is over now and that nobody else holds. What fails keeps nothing else from being done.
 func (s *Sweep) Once(ctx context.Context) error {
-	for _, end := range []func(context.Context, int) ([]postgres.Ended, error){s.store.EndExpired, s.store.EndOutdated} {
-		for {
-			ended, err := end(ctx, sweepBatch)
-			if err != nil {
-				return err
-			}
-			for _, e := range ended {
-				s.ended(e.State)
-			}
-			if len(ended) > 0 {
-				s.changed()
-			}
-			if len(ended) < sweepBatch {
-				break
-			}
+	return errors.Join(s.all(ctx, s.store.EndExpired), s.all(ctx, s.store.EndOutdated), s.store.MarkSwept(ctx, sweepBatch))
+}
+
+// all ends batch after batch of one kind, until one is not full.
+func (s *Sweep) all(ctx context.Context, end func(context.Context, int) ([]postgres.Ended, error)) error {
+	for {
+		ended, err := end(ctx, sweepBatch)
+		if err != nil {
+			return err
+		}
+		for _, e := range ended {
+			s.ended(e.State)
+		}
+		if len(ended) > 0 {
+			s.changed()
+		}
+		if len(ended) < sweepBatch {
+			return nil
 		}
 	}
-	return s.store.MarkSwept(ctx, sweepBatch)
 }
 
 // cleaner is what the janitor needs of Postgres.
@@ -103,12 +106,14 @@ func (j *Janitor) Run(ctx context.Context) {
 // budget outlasts its login by a day, so that making a login anew resets nothing (P3).
 func (j *Janitor) Once(ctx context.Context) error {
 	made, err := j.store.EnsureAuditPartitions(ctx)
-	if err != nil {
-		return err
-	}
 	if made > 0 {
 		j.log.Info("audit partitions made", "partitions", made)
 	}
+	return errors.Join(err, j.clean(ctx))
+}
+
+// clean removes batch after batch of rows that served.
+func (j *Janitor) clean(ctx context.Context) error {
 	keep := postgres.Retention{Challenges: streamsKeep + dayLong, Budgets: dayLong, Limits: dayLong}
 	for {
 		gone, err := j.store.Clean(ctx, keep, cleanBatch)

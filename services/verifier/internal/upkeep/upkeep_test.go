@@ -89,6 +89,22 @@ func TestSweep_EndsWithinASecondWhatIsOver(t *testing.T) {
 	}
 }
 
+func TestP1_ASweepThatCannotExpireStillCancels(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	expired, outdated := b.record(), b.record()
+	b.PG.Exec(t, `UPDATE challenges SET expires_at = clock_timestamp() WHERE id = $1`, expired.ID())
+	b.PG.Exec(t, `INSERT INTO outbox (id, type, source, subject, at, data) VALUES ($1, 'x', 'x', 'x', now(), '{}')`, expired.ID()+".expired")
+	b.PG.Exec(t, `UPDATE login_budgets SET version = 2`)
+	b.PG.Exec(t, `UPDATE challenges SET login_version = 2 WHERE id = $1`, expired.ID())
+	err := upkeep.NewSweep(b.db, b.log, func(challenge.State) {}, func() {}).Once(t.Context())
+	if err == nil {
+		t.Error("a challenge ended whose outcome cannot be written")
+	}
+	b.Want(1, `SELECT count(*) FROM challenges WHERE id = $1 AND state = 'canceled'`, outdated.ID())
+	b.Want(1, `SELECT count(*) FROM login_budgets WHERE version = swept_version`)
+}
+
 func TestP1_TheRelayLosesAndDoublesNothingWhileTheBusIsAway(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -151,4 +167,17 @@ func TestJanitor_KeepsChallengesLongerThanTheStreams(t *testing.T) {
 			t.Error("challenges would be forgotten while their stream still holds their events")
 		}
 	}
+}
+
+func TestJanitor_RemovesAlsoWhenPartitionsCannotBeMade(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	old := b.record()
+	b.PG.Exec(t, `UPDATE challenges SET state = 'expired', digest = NULL, ended_at = now(), expires_at = now() - interval '9 days'`)
+	b.PG.Exec(t, `REVOKE EXECUTE ON FUNCTION ensure_audit_partitions() FROM doorcode_verifier`)
+	err := upkeep.NewJanitor(b.db, b.log).Once(t.Context())
+	if err == nil {
+		t.Error("partitions were not made and nobody is told")
+	}
+	b.Want(0, `SELECT count(*) FROM challenges WHERE id = $1`, old.ID())
 }

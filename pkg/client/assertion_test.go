@@ -1,0 +1,116 @@
+package client
+
+import (
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// forger is a doorcode whose signature is right and whose claims are whatever a test wants.
+type forger struct {
+	key     ed25519.PrivateKey
+	fetches atomic.Int64
+	kid     string // that the assertions name
+	claims  jwt.MapClaims
+}
+
+// newForger returns a forger of good assertions, and a client that asks it.
+func newForger(t *testing.T, now func() time.Time) (*forger, *Client) {
+	t.Helper()
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &forger{key: private, kid: "k", claims: jwt.MapClaims{
+		"iss": "doorcode", "aud": "lanternbird", "sub": "jo", "jti": challID, "challenge": challID, "workspace": "acme", "channel": "email",
+		"amr": []string{"otp"}, "iat": approvedAt().Unix(), "exp": approvedAt().Add(time.Minute).Unix(),
+	}}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/.well-known/jwks.json" {
+			f.fetches.Add(1)
+			_ = json.NewEncoder(w).Encode(map[string]any{"keys": []map[string]string{
+				{"kty": "OKP", "crv": "Ed25519", "kid": "k", "x": base64.RawURLEncoding.EncodeToString(public)},
+			}})
+			return
+		}
+		unsigned := jwt.NewWithClaims(jwt.SigningMethodEdDSA, f.claims)
+		unsigned.Header["kid"] = f.kid
+		signed, err := unsigned.SignedString(f.key)
+		if err != nil {
+			t.Error(err)
+		}
+		_ = json.NewEncoder(w).Encode(map[string]string{"outcome": "approved", "assertion": signed})
+	}))
+	t.Cleanup(server.Close)
+	c, err := New(Config{URL: server.URL, Key: secretKey, HTTP: server.Client(), Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.http.CloseIdleConnections)
+	return f, c
+}
+
+// SEC-08: a good signature is not enough; each claim that DESIGN 8 names has to be there and mean this sign-in.
+func TestCheck_RefusesAnAssertionWithAClaimMissingOrWrong(t *testing.T) {
+	t.Parallel()
+	for name, spoil := range map[string]func(jwt.MapClaims){
+		"no life":           func(c jwt.MapClaims) { delete(c, "exp") },
+		"a life too long":   func(c jwt.MapClaims) { c["exp"] = approvedAt().Add(61 * time.Second).Unix() },
+		"no start":          func(c jwt.MapClaims) { delete(c, "iat") },
+		"a start to come":   func(c jwt.MapClaims) { c["iat"] = approvedAt().Add(11 * time.Second).Unix() },
+		"no person":         func(c jwt.MapClaims) { delete(c, "sub") },
+		"no workspace":      func(c jwt.MapClaims) { delete(c, "workspace") },
+		"no method":         func(c jwt.MapClaims) { c["amr"] = []string{} },
+		"no challenge":      func(c jwt.MapClaims) { delete(c, "challenge") },
+		"another id":        func(c jwt.MapClaims) { c["jti"] = "BBECAwQFBgcICQoLDA0ODw" },
+		"another audience":  func(c jwt.MapClaims) { c["aud"] = "lanternbird2" },
+		"no audience":       func(c jwt.MapClaims) { delete(c, "aud") },
+		"no issuer":         func(c jwt.MapClaims) { delete(c, "iss") },
+		"good, for control": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f, c := newForger(t, approvedAt)
+			if spoil != nil {
+				spoil(f.claims)
+			}
+			p, err := c.Check(t.Context(), handleOf(t), "482917")
+			switch {
+			case spoil == nil && (err != nil || p.Login != "jo"):
+				t.Errorf("person %+v, %v", p, err)
+			case spoil != nil && (!errors.Is(err, ErrAssertion) || p.Login != ""):
+				t.Errorf("person %+v, %v", p, err)
+			}
+		})
+	}
+}
+
+func TestCheck_AnUnknownKeyDoesNotMakeAFloodOfFetches(t *testing.T) {
+	t.Parallel()
+	now := approvedAt()
+	f, c := newForger(t, func() time.Time { return now })
+	f.kid = "unknown"
+	for range 5 {
+		_, err := c.Check(t.Context(), handleOf(t), "482917")
+		if !errors.Is(err, ErrAssertion) || strings.Contains(err.Error(), "482917") {
+			t.Fatal(err)
+		}
+	}
+	if n := f.fetches.Load(); n != 1 {
+		t.Errorf("%d fetches within one moment", n)
+	}
+	now = now.Add(refetch + time.Second)
+	_, err := c.Check(t.Context(), handleOf(t), "482917")
+	if !errors.Is(err, ErrAssertion) || f.fetches.Load() != 2 {
+		t.Errorf("%v after %d fetches", err, f.fetches.Load())
+	}
+}

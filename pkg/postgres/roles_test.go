@@ -1,0 +1,69 @@
+package postgres_test
+
+import (
+	"strings"
+	"testing"
+
+	"doorcode/pkg/postgres"
+	"doorcode/pkg/postgres/pgtest"
+)
+
+// What each role must not do with the rows of others. A statement that is
+// refused for another reason than a missing right would be no proof, hence the
+// code.
+func TestP10_EachRoleDoesItsJobAndNothingElse(t *testing.T) {
+	t.Parallel()
+	own := pgtest.Open(t)
+	for role, job := range map[string]struct {
+		cfg       postgres.Config
+		forbidden []string
+	}{
+		"auth": {own.AuthConfig(), []string{
+			"SELECT digest FROM challenges",
+			"SELECT routes FROM challenges",
+			"UPDATE challenges SET state = 'approved'",
+			"INSERT INTO challenges (id) VALUES ('x')",
+			"DELETE FROM challenges",
+			"UPDATE login_budgets SET failures = '{}'",
+			"UPDATE login_budgets SET in_a_row = 0",
+			"UPDATE login_budgets SET locked_at = NULL",
+			"UPDATE login_budgets SET swept_version = version",
+			"DELETE FROM login_budgets",
+			"DELETE FROM limits",
+			"SELECT * FROM audit",
+			"SELECT * FROM outbox",
+			"DELETE FROM outbox",
+			"INSERT INTO front_ends (id) VALUES ('x')",
+			"UPDATE front_ends SET scopes = '{directory}'",
+			"SELECT nextval('stream_numbers')",
+			"SELECT ensure_audit_partitions()",
+		}},
+		"verifier": {own.VerifierConfig(), []string{
+			"SELECT main_email FROM workspaces",
+			"UPDATE workspaces SET main_email = 'thief@evil.example'",
+			"SELECT email FROM logins",
+			"UPDATE logins SET email = 'thief@evil.example'",
+			"SELECT key_hash FROM front_ends",
+			"UPDATE login_budgets SET version = version + 1",
+			"UPDATE login_budgets SET removed_at = NULL",
+			"INSERT INTO login_budgets (workspace, login) VALUES ('w', 'l')",
+			"UPDATE outbox SET data = '{}'",
+			"SELECT nextval('stream_numbers')",
+		}},
+	} {
+		t.Run(role, func(t *testing.T) {
+			t.Parallel()
+			db, err := postgres.Open(t.Context(), job.cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(db.Close)
+			for _, statement := range job.forbidden {
+				err := db.InTx(t.Context(), execute(t, statement))
+				if err == nil || !strings.Contains(err.Error(), "42501") {
+					t.Errorf("%s: %v, want 42501", statement, err)
+				}
+			}
+		})
+	}
+}
