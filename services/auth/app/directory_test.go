@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"doorcode/pkg/event"
 )
 
 // put is a put in workspace w.
@@ -168,7 +170,7 @@ func TestP11_EveryChangeIsOnRecordOnce(t *testing.T) {
 	h.settle(t)
 	h.must(t, 200, put("/logins/bert", fields{"role": "owner", "email": "bert@example.com"}))
 	h.must(t, 204, request{method: "DELETE", path: "/v1/workspaces/w"})
-	for kind, n := range map[string]int{
+	for kind, n := range map[event.Type]int{
 		// Two for each ownership that passed, one for the first put.
 		"directory.v1.workspace_put": 3,
 		// anna, bert, bert as owner, anna as administrator.
@@ -181,7 +183,7 @@ func TestP11_EveryChangeIsOnRecordOnce(t *testing.T) {
 		}
 		var data []byte
 		h.db.Scan(t, `SELECT data FROM outbox WHERE type = $1 LIMIT 1`, []any{kind}, &data)
-		valid(t, kind, data)
+		produced(t, kind, data)
 	}
 	same := h.count(t, `SELECT count(*) FROM audit a JOIN outbox o ON o.id = a.id AND o.type = a.kind AND o.at = a.at AND o.data = a.detail
 		WHERE a.actor = 'front' AND o.source = 'doorcode/auth' AND o.subject = 'w' AND o.id LIKE 'ws.w.%'`)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"doorcode/pkg/client"
@@ -36,7 +37,7 @@ type Config struct {
 func (c Config) Validate() error {
 	for name, value := range map[string]string{"DOORCODE_DEMO_AUTH_URL": c.AuthURL, "DOORCODE_DEMO_INBOX_URL": c.InboxURL} {
 		u, err := url.Parse(value)
-		if err != nil || u.Host == "" {
+		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
 			return fmt.Errorf("%s is not an http address", name)
 		}
 	}
@@ -56,6 +57,8 @@ type App struct {
 	http   *http.Client
 	server *httpserver.Server
 	failed chan error
+	ended  chan struct{} // closed by Stop, for watch
+	stop   sync.Once
 }
 
 // New checks the configuration and opens nothing.
@@ -65,7 +68,7 @@ func New(cfg Config, tel telemetry.Telemetry) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &App{cfg: cfg, tel: tel, client: c, http: hc, failed: make(chan error, 1)}, nil
+	return &App{cfg: cfg, tel: tel, client: c, http: hc, failed: make(chan error, 1), ended: make(chan struct{})}, nil
 }
 
 // Start puts the demo's workspace and login into the directory and serves the
@@ -87,17 +90,19 @@ func (a *App) Start(ctx context.Context) error {
 	return nil
 }
 
-// watch passes on the end of the server.
+// watch passes on the end of a server that nobody stopped.
 func (a *App) watch(s *httpserver.Server) {
-	err, failed := <-s.Failed()
-	if failed && err != nil {
+	select {
+	case err := <-s.Failed():
 		a.failed <- err
+	case <-a.ended:
 	}
 }
 
 // Stop ends the pages after the requests that are under way.
 func (a *App) Stop(ctx context.Context) error {
 	defer a.http.CloseIdleConnections()
+	a.stop.Do(func() { close(a.ended) })
 	if a.server == nil {
 		return nil
 	}

@@ -51,8 +51,8 @@ func New(cfg Config, tel telemetry.Telemetry) (*App, error) {
 		BaseURL: cfg.SendGridURL, Key: cfg.SendGridKey, From: cfg.FromAddress, FromName: cfg.FromName,
 		Live: cfg.Live, MaxConns: cfg.Workers, Clock: time.Now,
 	})
-	if err != nil {
-		return nil, fmt.Errorf("email-dispatcher: %w", err)
+	if err != nil { // The text says which of them; Validate has looked at the others.
+		return nil, fmt.Errorf("DOORCODE_EMAIL_DISPATCHER_FROM_ADDRESS, _FROM_NAME or _SENDGRID_KEY_FILE: %w", err)
 	}
 	breaker, err := newBreakerGauge(tel, client.Name())
 	if err != nil {
@@ -128,7 +128,7 @@ func (a *App) chain() provider.Provider {
 	burst := max(int(a.cfg.RatePerSecond/10), 1)
 	return provider.WithBreaker(
 		provider.WithRate(a.sendgrid, a.cfg.RatePerSecond, burst),
-		provider.BreakerConfig{OnChange: a.breaker.set},
+		provider.BreakerConfig{Clock: time.Now, OnChange: a.breaker.set},
 	)
 }
 

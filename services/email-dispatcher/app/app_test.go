@@ -18,6 +18,7 @@ import (
 	"doorcode/pkg/bus/bustest"
 	"doorcode/pkg/challenge"
 	"doorcode/pkg/config"
+	"doorcode/pkg/delivery"
 	"doorcode/pkg/event"
 	"doorcode/pkg/event/eventtest"
 	"doorcode/pkg/keyring"
@@ -303,21 +304,67 @@ func TestConfig_DescribesEverySetting(t *testing.T) {
 	}
 }
 
-func TestNew_RefusesASenderThatSendGridWouldRefuse(t *testing.T) {
+func TestNew_NamesTheSettingThatSendGridWouldRefuse(t *testing.T) {
+	t.Parallel()
+	b := bustest.Start(t)
+	for name, value := range map[string]string{
+		"FROM_ADDRESS":      "Codes <codes@doorcode.example>",
+		"FROM_NAME":         "Türcode",
+		"SENDGRID_KEY_FILE": file(t, "spaced.key", []byte("SG.two words")),
+	} {
+		s := newSet(t, b)
+		s.env[prefix+name] = value
+		cfg, err := s.load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		tel, err := telemetry.New("email-dispatcher", "info", s.log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = New(cfg, tel)
+		if err == nil || !strings.Contains(err.Error(), name) || strings.Contains(err.Error(), sendKey) || strings.Contains(err.Error(), "two words") {
+			t.Errorf("%s: error is %v", name, err)
+		}
+	}
+}
+
+// A breaker without a clock would name all of its cooldown each time, and codes would wait longer than the provider.
+func TestApp_ABreakerNamesTheRestOfItsCooldown(t *testing.T) {
 	t.Parallel()
 	s := newSet(t, bustest.Start(t))
-	s.env[prefix+"FROM_ADDRESS"] = "Codes <codes@doorcode.example>"
-	cfg, err := s.load()
-	if err != nil {
-		t.Fatal(err)
+	s.env[prefix+"SENDGRID_KEY_FILE"] = file(t, "other.key", []byte("SG.not-the-key"))
+	p := s.make(t).chain()
+	var last *provider.Failure
+	for range 4 {
+		_, err := p.Send(wait(t), provider.Message{
+			Reference: "AAAAAAAAAAAAAAAAAAAAAA.1.AAAAAAAAAAA", Recipient: "kim@acme.example", Subject: "s", Text: "t",
+			NotAfter: time.Now().Add(longest),
+		})
+		last = provider.FailureOf(err)
 	}
-	tel, err := telemetry.New("email-dispatcher", "info", s.log)
-	if err != nil {
-		t.Fatal(err)
+	if !last.NotCalled || last.RetryAfter >= 30*time.Second {
+		t.Errorf("the fourth send after three refusals of the key: %+v", last)
 	}
-	_, err = New(cfg, tel)
-	if err == nil || strings.Contains(err.Error(), sendKey) {
-		t.Errorf("error is %v", err)
+}
+
+func TestApp_HandsOverNoMoreThanItsRate(t *testing.T) {
+	t.Parallel()
+	s := newSet(t, bustest.Start(t))
+	s.env[prefix+"RATE_PER_SECOND"] = "1"
+	p := s.make(t).chain()
+	// The first takes the turn of this second and is refused by the adapter, without a call that could take long.
+	m := provider.Message{
+		Reference: "AAAAAAAAAAAAAAAAAAAAAA.1.AAAAAAAAAAA", Recipient: "nobody", Subject: "s", Text: "t", NotAfter: time.Now().Add(longest),
+	}
+	_, err := p.Send(wait(t), m)
+	if f := provider.FailureOf(err); f.Reason != delivery.ReasonInvalidRecipient {
+		t.Fatalf("the first send: %+v", f)
+	}
+	m.NotAfter = time.Now().Add(100 * time.Millisecond)
+	_, err = p.Send(wait(t), m)
+	if f := provider.FailureOf(err); !f.NotCalled || f.Reason != delivery.ReasonRateLimited {
+		t.Errorf("the second send of one second: %+v", f)
 	}
 }
 
