@@ -33,20 +33,26 @@ func newBrowser(t *testing.T, s *standalone) *browser {
 // open shows a page.
 func (b *browser) open(path string) (page, at string) {
 	b.t.Helper()
-	res, err := b.http.Get(b.base + path) //nolint:noctx // bounded by the client's time-out
-	return b.read(res, err)
+	return b.ask(http.MethodGet, path, nil)
 }
 
 // post sends a form.
 func (b *browser) post(path string, form url.Values) (page, at string) {
 	b.t.Helper()
-	res, err := b.http.PostForm(b.base+path, form) //nolint:noctx // bounded by the client's time-out
-	return b.read(res, err)
+	return b.ask(http.MethodPost, path, form)
 }
 
-// read returns a page and its path.
-func (b *browser) read(res *http.Response, err error) (page, at string) {
+// ask makes a request, follows where it leads, and returns the page and its path.
+func (b *browser) ask(method, path string, form url.Values) (page, at string) {
 	b.t.Helper()
+	req, err := http.NewRequestWithContext(b.t.Context(), method, b.base+path, strings.NewReader(form.Encode()))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if method == http.MethodPost {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	res, err := b.http.Do(req)
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -25,12 +25,12 @@ func run(m *testing.M) int {
 		return complain(err)
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	err = os.Chmod(dir, 0o755) //nolint:gosec // the private Postgres runs as another user and passes through
+	err = os.Chmod(dir, 0o755) // the private Postgres runs as another user and passes through
 	if err != nil {
 		return complain(err)
 	}
 	binaries = dir
-	build := exec.CommandContext(context.Background(), "go", "build", "-race", "-o", dir, "doorcode/services/...") //nolint:gosec // our own tree
+	build := exec.CommandContext(context.Background(), "go", "build", "-race", "-o", dir, "doorcode/services/...")
 	out, err := build.CombinedOutput()
 	if err != nil {
 		return complain(fmt.Errorf("%w\n%s", err, out))

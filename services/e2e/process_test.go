@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -31,7 +32,7 @@ type process struct {
 // launch starts a binary with the given settings and nothing else of ours in
 // its environment.
 func launch(name, log string, settings map[string]string) (*process, error) {
-	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600) //nolint:gosec // a file of the test's own folder
+	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -49,9 +50,10 @@ func launch(name, log string, settings map[string]string) (*process, error) {
 	return p, nil
 }
 
-// foreignEnvironment is ours without doorcode's settings.
+// foreignEnvironment is ours without doorcode's settings. The race detector
+// otherwise holds every process for a second at its end.
 func foreignEnvironment() []string {
-	var env []string
+	env := []string{"GORACE=atexit_sleep_ms=0"}
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "DOORCODE_") {
 			env = append(env, v)
@@ -100,12 +102,9 @@ func (p *process) ready(operations string) error {
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()
 	for {
-		res, err := http.Get("http://" + operations + "/readyz") //nolint:noctx,gosec // bounded by patience
-		if err == nil {
-			_ = res.Body.Close()
-			if res.StatusCode == http.StatusOK {
-				return nil
-			}
+		status, _, err := readyz(operations)
+		if err == nil && status == http.StatusOK {
+			return nil
 		}
 		select {
 		case <-p.done:
@@ -117,30 +116,38 @@ func (p *process) ready(operations string) error {
 	}
 }
 
+// readyz returns what /readyz answers.
+func readyz(operations string) (status int, body string, err error) {
+	hc := &http.Client{Timeout: patience}
+	defer hc.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://"+operations+"/readyz", nil)
+	if err != nil {
+		return 0, "", err
+	}
+	res, err := hc.Do(req)
+	if err != nil {
+		return 0, "", err
+	}
+	data, err := io.ReadAll(res.Body)
+	return res.StatusCode, string(data), errors.Join(err, res.Body.Close())
+}
+
 // tail is the end of the log, for a failed test.
 func (p *process) tail() string {
 	text := p.printed()
 	return text[max(0, len(text)-4000):]
 }
 
-// freePort returns an address that nobody listens on.
-func freePort() (string, error) {
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
-}
-
-// freePorts returns that many addresses.
+// freePorts returns that many different addresses that nobody listens on.
 func freePorts(n int) ([]string, error) {
 	var all []string
 	for range n {
-		address, err := freePort()
+		l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, address)
+		defer func() { _ = l.Close() }() // when all are found, so that none is found twice
+		all = append(all, l.Addr().String())
 	}
 	return all, nil
 }
@@ -161,11 +168,11 @@ func eventually(t testing.TB, what string, holds func() bool) {
 	}
 }
 
-// run runs a binary to its end and returns what it printed.
+// runBinary runs a binary to its end and returns what it printed.
 func runBinary(name string, settings map[string]string, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary(name), args...) //nolint:gosec // a binary of our own
+	cmd := exec.CommandContext(ctx, binary(name), args...)
 	cmd.Env = append(foreignEnvironment(), list(settings)...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out

@@ -37,23 +37,11 @@ func TestStandalone_DataSurvivesAKill(t *testing.T) {
 func TestStandalone_ASecondStartOnTheFolderIsRefused(t *testing.T) {
 	t.Parallel()
 	s := sharedStandalone(t)
-	out, err := runBinary("standalone", s.elsewhere(t))
+	out, err := runBinary("standalone", s.settings)
 	if err == nil || !strings.Contains(out, "another standalone is running on the folder") {
 		t.Errorf("second start: %v\n%s", err, out)
 	}
 	s.workspace(t) // the first one goes on
-}
-
-// elsewhere returns the settings of an installation on the same folder with
-// other ports, so that only the folder stands in the way.
-func (s *standalone) elsewhere(t *testing.T) map[string]string {
-	t.Helper()
-	other, err := newStandalone(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	other.settings["DOORCODE_STANDALONE_DIR"] = s.dir
-	return other.settings
 }
 
 func TestStandalone_AnUnknownSettingStopsTheStart(t *testing.T) {

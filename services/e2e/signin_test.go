@@ -33,11 +33,7 @@ func TestSignIn_ACodeTravelsToThePersonAndApproves(t *testing.T) {
 		}
 		return state.State == "pending" && len(state.Deliveries) == 1 && state.Deliveries[0].Status == "accepted" && state.Deliveries[0].Text != ""
 	})
-	wrong := "000000"
-	if code == wrong {
-		wrong = "000001"
-	}
-	_, err := s.front.Check(t.Context(), ch.Handle, wrong)
+	_, err := s.front.Check(t.Context(), ch.Handle, wrongFor(code))
 	if e := refusal(t, err); e.Code != "wrong_code" || e.ChecksLeft == nil || *e.ChecksLeft != 4 || e.Status != http.StatusUnprocessableEntity {
 		t.Errorf("wrong code: %v", e)
 	}
@@ -91,12 +87,8 @@ func TestP3_FiveWrongCodesCloseTheChallenge(t *testing.T) {
 	workspace, email := s.workspace(t)
 	ch := s.create(t, workspace)
 	code := s.code(t, email, 1)
-	wrong := "111111"
-	if code == wrong {
-		wrong = "222222"
-	}
 	for left := 4; left >= 0; left-- {
-		_, err := s.front.Check(t.Context(), ch.Handle, wrong)
+		_, err := s.front.Check(t.Context(), ch.Handle, wrongFor(code))
 		if e := refusal(t, err); e.Code != "wrong_code" || e.ChecksLeft == nil || *e.ChecksLeft != left {
 			t.Fatalf("with %d left: %v", left, e)
 		}
@@ -261,9 +253,9 @@ func TestLock_IsEndedByAnAuditedCallOnly(t *testing.T) {
 	if e := refusal(t, err); e.Status != http.StatusConflict || e.Code != "login_locked" {
 		t.Errorf("create for a locked login: %v", e)
 	}
-	status := s.raw(t, http.MethodDelete, "/v1/workspaces/"+workspace+"/logins/kim/lock")
-	if status != http.StatusNoContent {
-		t.Fatalf("end of the lock: %d", status)
+	a := s.raw(t, http.MethodDelete, "/v1/workspaces/"+workspace+"/logins/kim/lock", nil)
+	if a.status != http.StatusNoContent {
+		t.Fatalf("end of the lock: %d", a.status)
 	}
 	s.create(t, workspace)
 	var n int
@@ -271,22 +263,6 @@ func TestLock_IsEndedByAnAuditedCallOnly(t *testing.T) {
 	if n != 1 {
 		t.Errorf("%d audit rows about the unlock", n)
 	}
-}
-
-// raw makes a request without a body and returns its status.
-func (s *standalone) raw(t testing.TB, method, path string) int {
-	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+s.auth+path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+s.key)
-	res, err := s.http.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = res.Body.Close()
-	return res.StatusCode
 }
 
 // P4 over the whole system: what the process printed at its most talkative

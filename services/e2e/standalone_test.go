@@ -2,20 +2,16 @@ package e2e
 
 import (
 	"bufio"
-	"context"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 
-	"doorcode/pkg/client"
 	"doorcode/pkg/postgres/pgtest"
 )
 
@@ -23,12 +19,9 @@ import (
 // runs on it.
 type standalone struct {
 	*process
-	dir                      string
-	auth, sandbox, demo, ops string
-	settings                 map[string]string
-	key                      string // the development key
-	http                     *http.Client
-	front                    *client.Client
+	installation
+	dir, demo, ops string
+	settings       map[string]string
 }
 
 // newStandalone prepares an installation in a folder.
@@ -37,7 +30,8 @@ func newStandalone(dir string) (*standalone, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &standalone{dir: filepath.Join(dir, "data"), auth: ports[0], sandbox: ports[1], demo: ports[2], ops: ports[3], http: &http.Client{Timeout: patience}}
+	s := &standalone{dir: filepath.Join(dir, "data"), demo: ports[2], ops: ports[3]}
+	s.auth, s.sandbox, s.http = ports[0], ports[1], &http.Client{Timeout: patience}
 	s.settings = map[string]string{
 		"DOORCODE_STANDALONE_DIR":               s.dir,
 		"DOORCODE_STANDALONE_OPERATIONS_LISTEN": s.ops,
@@ -65,9 +59,7 @@ func (s *standalone) start() error {
 	if err != nil {
 		return err
 	}
-	s.key = strings.TrimSpace(string(key))
-	s.front, err = client.New(client.Config{URL: "http://" + s.auth, Key: s.key, HTTP: s.http})
-	return err
+	return s.use(string(key))
 }
 
 // The installation that tests share; each uses a workspace of its own.
@@ -82,7 +74,7 @@ func sharedStandalone(t testing.TB) *standalone {
 	t.Helper()
 	shared.once.Do(func() {
 		dir := filepath.Join(binaries, "shared")
-		shared.err = os.MkdirAll(dir, 0o755) //nolint:gosec // the private Postgres runs as another user
+		shared.err = os.MkdirAll(dir, 0o755) // the private Postgres runs as another user
 		if shared.err != nil {
 			return
 		}
@@ -126,90 +118,6 @@ func ownStandalone(t *testing.T) *standalone {
 	return s
 }
 
-// message is what the inbox tells of one message.
-type message struct {
-	ID, Channel, To, From, Subject, Text, HTML string
-}
-
-// inbox returns the messages to an address, newest first.
-func (s *standalone) inbox(t testing.TB, to string) []message {
-	t.Helper()
-	res, err := s.http.Get("http://" + s.sandbox + "/api/messages?to=" + url.QueryEscape(to)) //nolint:noctx // bounded by the client's time-out
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	var all []message
-	err = json.NewDecoder(res.Body).Decode(&all)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return all
-}
-
-// codeIn finds the code in a message: the one run of six digits on a line of
-// its own.
-func codeIn(t testing.TB, m message) string {
-	t.Helper()
-	code := regexp.MustCompile(`(?m)^\s*(\d{6})\s*$`).FindStringSubmatch(m.Text)
-	if code == nil {
-		t.Fatalf("no code in the message %q", m.Subject)
-	}
-	return code[1]
-}
-
-// code waits for the n-th message to an address and returns its code.
-func (s *standalone) code(t testing.TB, to string, n int) string {
-	t.Helper()
-	var all []message
-	eventually(t, "a message to "+to, func() bool {
-		all = s.inbox(t, to)
-		return len(all) >= n
-	})
-	return codeIn(t, all[len(all)-n])
-}
-
-// workspace makes a workspace with one owner, named after the test, and returns
-// its id and main e-mail address.
-func (s *standalone) workspace(t testing.TB) (id, email string) {
-	t.Helper()
-	id = strings.NewReplacer("/", ".", "_", "-").Replace(t.Name())
-	id = id[:min(len(id), 60)]
-	email = strings.ToLower(id) + "@acme.example"
-	if len(id) > 50 {
-		email = strings.ToLower(id[:50]) + "@acme.example"
-	}
-	err := s.front.PutWorkspace(t.Context(), id, client.Workspace{Name: "Acme", MainEmail: email, Owner: "kim"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	err = s.front.PutLogin(t.Context(), id, "kim", client.Login{Role: "owner"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return id, email
-}
-
-// create asks for a challenge of the workspace's owner.
-func (s *standalone) create(t testing.TB, workspace string) client.Challenge {
-	t.Helper()
-	ch, err := s.front.Create(t.Context(), client.Request{Workspace: workspace, Login: "kim"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ch
-}
-
-// refusal returns the code of a refused call.
-func refusal(t testing.TB, err error) *client.Error {
-	t.Helper()
-	var e *client.Error
-	if !errors.As(err, &e) {
-		t.Fatalf("not a refusal: %v", err)
-	}
-	return e
-}
-
 // database opens the installation's private Postgres as its owner.
 func (s *standalone) database(t testing.TB) *pgtest.Database {
 	t.Helper()
@@ -233,28 +141,8 @@ func (s *standalone) database(t testing.TB) *pgtest.Database {
 	return pgtest.At(t, u.String())
 }
 
-// metric returns the text of the metrics page.
+// metrics returns the text of the metrics page.
 func (s *standalone) metrics(t testing.TB) string {
 	t.Helper()
 	return get(t, s.http, "http://"+s.ops+"/metrics")
-}
-
-// get reads a page.
-func get(t testing.TB, hc *http.Client, address string) string {
-	t.Helper()
-	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, address, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	res, err := hc.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	var b strings.Builder
-	_, err = bufio.NewReader(res.Body).WriteTo(&b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b.String()
 }

@@ -13,9 +13,9 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"sync"
 
 	"doorcode/pkg/bus/embedded"
-	"doorcode/pkg/config"
 	"doorcode/pkg/lifecycle"
 	"doorcode/pkg/postgres/local"
 	"doorcode/pkg/telemetry"
@@ -24,13 +24,13 @@ import (
 // Config is standalone's own environment. Every setting of every process may be
 // set beside it.
 type Config struct {
-	Dir              string        `env:"DOORCODE_STANDALONE_DIR" envDefault:".doorcode" help:"Folder of all data, keys and passwords."`
-	OperationsListen string        `env:"DOORCODE_STANDALONE_OPERATIONS_LISTEN" envDefault:"127.0.0.1:9090" help:"Where health and metrics of all processes are served."`
-	NATSListen       string        `env:"DOORCODE_STANDALONE_NATS_LISTEN" envDefault:"127.0.0.1:4222" help:"Where the embedded NATS listens."`
-	PostgresBin      string        `env:"DOORCODE_STANDALONE_POSTGRES_BIN" help:"Folder of the Postgres binaries; empty means PATH and the usual places, and the system's package when there is none."`
-	DatabaseURL      string        `env:"DOORCODE_DATABASE_URL" help:"Address of an existing database, with its owner's name and without a password; empty means a private Postgres."`
-	DatabasePassword config.Secret `env:"DOORCODE_STANDALONE_DATABASE_PASSWORD_FILE,file" help:"File with the password of the existing database's owner."`
-	LogLevel         string        `env:"DOORCODE_LOG_LEVEL" envDefault:"info" help:"Least level of log lines: debug, info, warn or error."`
+	Dir              string `env:"DOORCODE_STANDALONE_DIR" envDefault:".doorcode" help:"Folder of all data, keys and passwords."`
+	OperationsListen string `env:"DOORCODE_STANDALONE_OPERATIONS_LISTEN" envDefault:"127.0.0.1:9090" help:"Where health and metrics of all processes are served."`
+	NATSListen       string `env:"DOORCODE_STANDALONE_NATS_LISTEN" envDefault:"127.0.0.1:4222" help:"Where the embedded NATS listens."`
+	PostgresBin      string `env:"DOORCODE_STANDALONE_POSTGRES_BIN" help:"Folder of the Postgres binaries; empty means PATH and the usual places, and the system's package when there is none."`
+	DatabaseURL      string `env:"DOORCODE_DATABASE_URL" help:"Address of an existing database, with its owner's name and without a password; empty means a private Postgres."`
+	DatabasePassword string `env:"DOORCODE_STANDALONE_DATABASE_PASSWORD_FILE" help:"File with the password of the existing database's owner."`
+	LogLevel         string `env:"DOORCODE_LOG_LEVEL" envDefault:"info" help:"Least level of log lines: debug, info, warn or error."`
 }
 
 // Operations says where the operations port is.
@@ -55,26 +55,27 @@ type App struct {
 	failed  chan error
 	ending  context.Context
 	end     context.CancelFunc
+	watches sync.WaitGroup
 }
 
-// New checks the folder's name and opens nothing.
+// New checks the settings and takes the folder, so that a second start on it is
+// refused before it opens an address that the first one has.
 func New(cfg Config, tel telemetry.Telemetry, around Surroundings) (*App, error) {
+	if given(around.Environ)["DOORCODE_NATS_URL"] != "" {
+		return nil, errors.New("DOORCODE_NATS_URL: standalone has a NATS of its own, which listens on DOORCODE_STANDALONE_NATS_LISTEN")
+	}
 	dir, err := filepath.Abs(cfg.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("DOORCODE_STANDALONE_DIR: %w", err)
 	}
 	a := &App{cfg: cfg, tel: tel, around: around, dir: dir, failed: make(chan error, 1)}
 	a.ending, a.end = context.WithCancel(context.Background())
-	return a, nil
+	return a, a.lock()
 }
 
 // Start makes what is missing in the folder and starts everything, in the order
 // in which the parts need one another.
 func (a *App) Start(ctx context.Context) error {
-	err := a.lock()
-	if err != nil {
-		return err
-	}
 	env, err := a.prepare(ctx)
 	if err != nil {
 		return err
@@ -90,7 +91,9 @@ func (a *App) Start(ctx context.Context) error {
 		}
 		a.running = append(a.running, lifecycle.Named{Name: p.name, App: app})
 		a.watch(p.name, app.Failed())
-		p.started(env, app)
+		if listener, listens := app.(addressed); listens {
+			env.tell("http://"+listener.Addr(), p.tells)
+		}
 	}
 	a.welcome(env)
 	return nil
@@ -155,7 +158,7 @@ func (a *App) startDatabase(ctx context.Context, env environment) error {
 
 // watch passes on the failure of a part.
 func (a *App) watch(name string, failed <-chan error) {
-	go func() {
+	a.watches.Go(func() {
 		select {
 		case err := <-failed:
 			if err == nil {
@@ -167,13 +170,15 @@ func (a *App) watch(name string, failed <-chan error) {
 			}
 		case <-a.ending.Done():
 		}
-	}()
+	})
 }
 
 // Stop ends everything in reverse.
 func (a *App) Stop(ctx context.Context) error {
 	a.end()
-	return a.stack.Close(ctx)
+	err := a.stack.Close(ctx)
+	a.watches.Wait()
+	return err
 }
 
 // Ready asks every part.

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net/url"
@@ -63,16 +64,30 @@ func (a *App) environment() environment {
 		"DOORCODE_EMAIL_DISPATCHER_BRAND":             "Lanternbird",
 		"DOORCODE_DEMO_API_KEY_FILE":                  filepath.Join(a.dir, FrontEndKey),
 	}
-	if !a.cfg.DatabasePassword.IsZero() {
-		env["DOORCODE_DOORCODECTL_DATABASE_PASSWORD_FILE"] = filepath.Join(a.dir, "passwords", "owner")
+	env.set("DOORCODE_DOORCODECTL_DATABASE_PASSWORD_FILE", a.cfg.DatabasePassword)
+	for name, value := range given(a.around.Environ) {
+		env.set(name, value)
 	}
-	for _, v := range a.around.Environ {
+	return env
+}
+
+// given returns the settings of ours in an environment, the last of equal names.
+func given(environ []string) environment {
+	env := environment{}
+	for _, v := range environ {
 		name, value, _ := strings.Cut(v, "=")
-		if strings.HasPrefix(name, "DOORCODE_") && value != "" {
+		if strings.HasPrefix(name, "DOORCODE_") {
 			env[name] = value
 		}
 	}
 	return env
+}
+
+// set changes a setting; one that is set to nothing counts as not set.
+func (e environment) set(name, value string) {
+	if value != "" {
+		e[name] = value
+	}
 }
 
 // get returns a setting or its default.
@@ -83,10 +98,10 @@ func (e environment) get(name, otherwise string) string {
 	return otherwise
 }
 
-// keep sets what a started part told, unless the user set it.
-func (e environment) keep(name, value string) {
-	if _, set := e[name]; !set {
-		e[name] = value
+// tell sets the address of a started part wherever the user set no other.
+func (e environment) tell(address string, names []string) {
+	for _, name := range names {
+		e[name] = e.get(name, address)
 	}
 }
 
@@ -104,7 +119,7 @@ func (e environment) list() []string {
 func (e environment) useDatabase(address, passwordFile string) error {
 	u, err := url.Parse(address)
 	if err != nil {
-		return fmt.Errorf("address of the private database is malformed")
+		return errors.New("the address of the private database is malformed")
 	}
 	password, _ := u.User.Password()
 	err = os.WriteFile(passwordFile, []byte(password), 0o600)
@@ -119,9 +134,9 @@ func (e environment) useDatabase(address, passwordFile string) error {
 
 // process is one part and how it comes to life in this one.
 type process struct {
-	name    string
-	build   func(environment) (lifecycle.App, error)
-	started func(environment, lifecycle.App)
+	name  string
+	build func(environment) (lifecycle.App, error)
+	tells []string // the settings of later parts that are its address
 }
 
 // addressed is an app that listens.
@@ -129,21 +144,15 @@ type addressed interface{ Addr() string }
 
 // processes lists the parts in the order of their start.
 func (a *App) processes() []process {
-	tells := func(names ...string) func(environment, lifecycle.App) {
-		return func(env environment, app lifecycle.App) {
-			if listener, listens := app.(addressed); listens {
-				for _, name := range names {
-					env.keep(name, "http://"+listener.Addr())
-				}
-			}
-		}
-	}
 	return []process{
-		{"sandbox", build(a.tel.For("sandbox"), "SANDBOX", sandbox.New), tells("DOORCODE_EMAIL_DISPATCHER_SENDGRID_URL", "DOORCODE_DEMO_INBOX_URL")},
-		{"verifier", build(a.tel.For("verifier"), "VERIFIER", verifier.New), tells()},
-		{"auth", build(a.tel.For("auth"), "AUTH", auth.New), tells("DOORCODE_DEMO_AUTH_URL")},
-		{"email-dispatcher", build(a.tel.For("email-dispatcher"), "EMAIL_DISPATCHER", email.New), tells()},
-		{"demo", build(a.tel.For("demo"), "DEMO", demo.New), tells(demoURL)},
+		{
+			"sandbox", build(a.tel.For("sandbox"), "SANDBOX", sandbox.New),
+			[]string{"DOORCODE_EMAIL_DISPATCHER_SENDGRID_URL", "DOORCODE_DEMO_INBOX_URL"},
+		},
+		{"verifier", build(a.tel.For("verifier"), "VERIFIER", verifier.New), nil},
+		{"auth", build(a.tel.For("auth"), "AUTH", auth.New), []string{"DOORCODE_DEMO_AUTH_URL"}},
+		{"email-dispatcher", build(a.tel.For("email-dispatcher"), "EMAIL_DISPATCHER", email.New), nil},
+		{"demo", build(a.tel.For("demo"), "DEMO", demo.New), []string{demoURL}},
 	}
 }
 

@@ -12,6 +12,11 @@ import (
 	"strings"
 	"syscall"
 
+	"doorcode/pkg/config"
+	"doorcode/pkg/frontend"
+	"doorcode/pkg/keyring"
+	"doorcode/pkg/postgres"
+	auth "doorcode/services/auth/app"
 	ctl "doorcode/services/doorcodectl/app"
 )
 
@@ -32,7 +37,7 @@ func (a *App) lock() error {
 	if err != nil {
 		return fmt.Errorf("lock the folder %s: %w", a.dir, err)
 	}
-	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) //nolint:gosec // a file descriptor fits an int
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		return errors.Join(fmt.Errorf("another standalone is running on the folder %s; stop it first, or set DOORCODE_STANDALONE_DIR", a.dir), f.Close())
 	}
@@ -54,12 +59,6 @@ func (a *App) passwords(env environment) error {
 		err = ensureFile(filepath.Join(dir, role), rand.Text())
 		if err != nil {
 			return err
-		}
-	}
-	if !a.cfg.DatabasePassword.IsZero() {
-		err = os.WriteFile(filepath.Join(dir, "owner"), []byte(a.cfg.DatabasePassword.Reveal()), 0o600)
-		if err != nil {
-			return fmt.Errorf("keep the owner's password: %w", err)
 		}
 	}
 	return os.WriteFile(filepath.Join(dir, "sendgrid"), []byte(env.get("DOORCODE_SANDBOX_SENDGRID_KEY", "SG.sandbox")), 0o600)
@@ -88,13 +87,12 @@ func (a *App) operate(ctx context.Context, env environment, out io.Writer, args 
 }
 
 // developmentKey writes an API key with both scopes, unless the folder has one
-// that goes with this database.
+// that the database knows: folder and database may each be younger than the other.
 func (a *App) developmentKey(ctx context.Context, env environment) error {
 	path := filepath.Join(a.dir, FrontEndKey)
-	marker := path + ".database"
-	known, err := os.ReadFile(marker) //nolint:gosec // a file of our own folder
-	if err == nil && string(known) == a.cfg.DatabaseURL {
-		return nil
+	good, err := goodKey(ctx, env, path)
+	if err != nil || good {
+		return err
 	}
 	var key bytes.Buffer
 	err = a.operate(ctx, env, &key, "api-key", "create", frontEnd, "-name", "Development", "-scopes", "challenges,directory")
@@ -105,5 +103,53 @@ func (a *App) developmentKey(ctx context.Context, env environment) error {
 	if err != nil {
 		return fmt.Errorf("write the development key: %w", err)
 	}
-	return os.WriteFile(marker, []byte(a.cfg.DatabaseURL), 0o600)
+	return nil
+}
+
+// goodKey reports whether a file holds a key that auth, with its settings, takes
+// for the development front-end's.
+func goodKey(ctx context.Context, env environment, path string) (bool, error) {
+	text, err := os.ReadFile(path) //nolint:gosec // a file of our own folder
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read the development key: %w", err)
+	}
+	key, ok := frontend.ParseAuthorization("Bearer " + string(text))
+	if !ok {
+		return false, nil
+	}
+	cfg, err := config.Load[auth.Config]("DOORCODE_AUTH_", env.list())
+	if err != nil {
+		return false, err
+	}
+	f, err := storedFrontEnd(ctx, cfg)
+	if errors.Is(err, postgres.ErrNoFrontEnd) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("look for the development key: %w", err)
+	}
+	ring, err := keyring.Read(cfg.APIKeyKeyFile)
+	if err != nil {
+		return false, err
+	}
+	return f.Holds(ring, key), nil
+}
+
+// storedFrontEnd reads the development front-end as auth does.
+func storedFrontEnd(ctx context.Context, cfg auth.Config) (frontend.FrontEnd, error) {
+	rows, err := keyring.Read(cfg.RowKeyFile)
+	if err != nil {
+		return frontend.FrontEnd{}, err
+	}
+	db, err := postgres.Open(ctx, postgres.Config{
+		URL: cfg.DatabaseURL, User: cfg.DatabaseUser, Password: cfg.DatabasePassword, Application: "doorcode standalone", MaxConns: 1,
+	})
+	if err != nil {
+		return frontend.FrontEnd{}, err
+	}
+	defer db.Close()
+	return postgres.NewDirectory(db, rows).FrontEnd(ctx, frontEnd)
 }

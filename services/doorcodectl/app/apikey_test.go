@@ -1,0 +1,169 @@
+package app_test
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"doorcode/pkg/frontend"
+	"doorcode/pkg/keyring"
+	"doorcode/pkg/postgres"
+	"doorcode/pkg/postgres/pgtest"
+	"doorcode/services/doorcodectl/app"
+)
+
+// registry is the front-ends of an installation as auth sees them.
+type registry struct {
+	*operator
+	directory *postgres.Directory
+	ring      *keyring.Ring
+	db        *pgtest.Database
+}
+
+// newRegistry returns an installation with keys and a database.
+func newRegistry(t *testing.T) *registry {
+	t.Helper()
+	o, db := newOperator(t), pgtest.Open(t)
+	o.useDatabase(t, db.OwnerURL())
+	o.do(t, "keys")
+	ring := func(name string) *keyring.Ring {
+		r, err := keyring.Read(app.KeyFile(filepath.Join(o.dir, "keys"), name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	return &registry{operator: o, db: db, ring: ring(app.APIKeyKeys), directory: postgres.NewDirectory(db.Auth(t), ring(app.RowKeys))}
+}
+
+// create makes a key and returns it as a request carries it.
+func (r *registry) create(t *testing.T, args ...string) frontend.Key {
+	t.Helper()
+	text, rest, found := strings.Cut(r.do(t, append([]string{"api-key", "create"}, args...)...), "\n")
+	if !found || rest != "" {
+		t.Fatalf("%v printed more than a key", args)
+	}
+	r.secrets = append(r.secrets, text)
+	key, ok := frontend.ParseAuthorization("Bearer " + text)
+	if !ok {
+		t.Fatalf("%v printed no key", args)
+	}
+	return key
+}
+
+// frontEnd reads a front-end as auth does.
+func (r *registry) frontEnd(t *testing.T, id string) frontend.FrontEnd {
+	t.Helper()
+	f, err := r.directory.FrontEnd(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func TestAPIKey_ANewFrontEndMayAskForChallengesEverywhere(t *testing.T) {
+	t.Parallel()
+	r := newRegistry(t)
+	key := r.create(t, "web")
+	f := r.frontEnd(t, "web")
+	if !f.Holds(r.ring, key) || f.Name != "web" || !slices.Equal(f.Scopes, []frontend.Scope{frontend.Challenges}) || !f.AllWorkspaces {
+		t.Errorf("front-end %+v", f)
+	}
+}
+
+func TestAPIKey_TakesNameScopesAndWorkspaces(t *testing.T) {
+	t.Parallel()
+	r := newRegistry(t)
+	// Flags stand before and behind the id.
+	key := r.create(t, "-name", "Login page", "-scopes", "challenges, directory", "web-2", "-workspaces", "acme,globex")
+	f := r.frontEnd(t, "web-2")
+	if !f.Holds(r.ring, key) || f.Name != "Login page" || f.AllWorkspaces || !slices.Equal(f.Workspaces, []string{"acme", "globex"}) {
+		t.Errorf("front-end %+v", f)
+	}
+	if !f.May(frontend.Directory, "acme") || !f.May(frontend.Challenges, "globex") || f.May(frontend.Challenges, "other") {
+		t.Errorf("rights of %+v", f)
+	}
+}
+
+func TestAPIKey_AgainIsANewKeyWithTheSameRights(t *testing.T) {
+	t.Parallel()
+	r := newRegistry(t)
+	old := r.create(t, "web", "-name", "Login page", "-workspaces", "acme")
+	key := r.create(t, "web")
+	f := r.frontEnd(t, "web")
+	if f.Holds(r.ring, old) || !f.Holds(r.ring, key) {
+		t.Error("the former key is still good, or the new one is not")
+	}
+	if f.Name != "Login page" || f.AllWorkspaces || !slices.Equal(f.Workspaces, []string{"acme"}) {
+		t.Errorf("a new key changed the rights: %+v", f)
+	}
+	r.create(t, "web", "-workspaces", "*", "-scopes", "directory")
+	f = r.frontEnd(t, "web")
+	if !f.AllWorkspaces || f.Workspaces != nil || !slices.Equal(f.Scopes, []frontend.Scope{frontend.Directory}) {
+		t.Errorf("named rights were not given: %+v", f)
+	}
+}
+
+func TestAPIKey_OutlivesARotationOfItsRing(t *testing.T) {
+	t.Parallel()
+	r := newRegistry(t)
+	key := r.create(t, "web")
+	r.do(t, "keys", "-rotate", app.APIKeyKeys)
+	r.do(t, "keys", "-rotate", app.RowKeys)
+	ring, err := keyring.Read(app.KeyFile(filepath.Join(r.dir, "keys"), app.APIKeyKeys))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.frontEnd(t, "web").Holds(ring, key) {
+		t.Error("the key from before the rotation is refused")
+	}
+	r.create(t, "web")
+	var id int
+	r.db.Scan(t, `SELECT key_id FROM front_ends WHERE id = 'web'`, nil, &id)
+	if id != 2 {
+		t.Errorf("a new key is kept under the ring's key %d", id)
+	}
+}
+
+func TestAPIKey_RemoveEndsTheKeyAtOnce(t *testing.T) {
+	t.Parallel()
+	r := newRegistry(t)
+	r.create(t, "web")
+	if out := r.do(t, "api-key", "remove", "web"); out != "web: removed\n" {
+		t.Errorf("it says %q", out)
+	}
+	_, err := r.directory.FrontEnd(t.Context(), "web")
+	if err == nil {
+		t.Error("the front-end is still there")
+	}
+	r.refused(t, 1, "unknown front-end", "api-key", "remove", "web")
+}
+
+func TestAPIKey_BadInputMakesNothing(t *testing.T) {
+	t.Parallel()
+	r := newRegistry(t)
+	for _, id := range []string{"Web", "web_1", "", strings.Repeat("w", 33), "wéb"} {
+		r.refused(t, 1, "a front-end's id", "api-key", "create", id)
+	}
+	r.refused(t, 2, "a scope is", "api-key", "create", "web", "-scopes", "challenges,root")
+	var n int
+	r.db.Scan(t, `SELECT count(*) FROM front_ends`, nil, &n)
+	if n != 0 {
+		t.Errorf("%d front-ends", n)
+	}
+}
+
+// A row that somebody else wrote is not the base of a new key.
+func TestAPIKey_AForeignRowIsRefusedUntilItIsRemoved(t *testing.T) {
+	t.Parallel()
+	r := newRegistry(t)
+	r.create(t, "web", "-workspaces", "acme")
+	r.db.Exec(t, `UPDATE front_ends SET workspaces = NULL`)
+	r.refused(t, 1, "front_ends", "api-key", "create", "web")
+	r.do(t, "api-key", "remove", "web")
+	r.create(t, "web", "-workspaces", "acme")
+	if f := r.frontEnd(t, "web"); f.AllWorkspaces {
+		t.Errorf("front-end %+v", f)
+	}
+}

@@ -1,0 +1,93 @@
+package app_test
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestRun_ListsTheCommandsWhateverTheEnvironment(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	o.env["DOORCODE_COLOUR"] = "blue"
+	for _, args := range [][]string{{"-h"}, {"--help"}, {"-help"}, {"help"}, {"keys", "-h"}, {"streams", "-h"}, {"api-key", "create", "--help"}} {
+		out := o.do(t, args...)
+		for _, command := range []string{"keys", "migrate", "streams apply", "api-key create", "api-key remove"} {
+			if !strings.Contains(out, "doorcodectl "+command) {
+				t.Errorf("%v does not list %s", args, command)
+			}
+		}
+	}
+}
+
+func TestRun_EndsWithTwoForWhatItDoesNotUnderstand(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	for _, args := range [][]string{
+		{},
+		{"help", "keys"},
+		{"key"},
+		{"streams"},
+		{"streams", "plan"},
+		{"api-key"},
+		{"api-key", "list"},
+		{"keys", "all"},
+		{"keys", "-rotate"},
+		{"keys", "-colour", "blue"},
+		{"migrate", "up"},
+		{"streams", "apply", "all"},
+		{"streams", "apply", "-plan=maybe"},
+		{"api-key", "create"},
+		{"api-key", "create", "web", "app"},
+		{"api-key", "remove"},
+		{"api-key", "remove", "web", "app"},
+		{"api-key", "create", "web", "-scopes", "everything"},
+		{"api-key", "create", "web", "-scopes", ""},
+		{"api-key", "create", "web", "-workspaces", "a/b"},
+		{"api-key", "create", "web", "-workspaces", ""},
+		{"api-key", "create", "web", "-workspaces", "acme,*"},
+	} {
+		o.refused(t, 2, "doorcodectl -h", args...)
+	}
+}
+
+func TestRun_NamesASettingThatNobodyKnows(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"DOORCODE_DOORCODECTL_COLOUR", "DOORCODE_COLOUR"} {
+		o := newOperator(t)
+		o.env[name] = "blue"
+		o.refused(t, 1, name, "keys")
+	}
+}
+
+func TestRun_NamesTheSettingThatACommandMisses(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	o.do(t, "keys")
+	o.refused(t, 1, "DOORCODE_DATABASE_URL is not set", "migrate")
+	o.refused(t, 1, "DOORCODE_DATABASE_URL is not set", "api-key", "create", "web")
+	o.refused(t, 1, "DOORCODE_DATABASE_URL is not set", "api-key", "remove", "web")
+	o.refused(t, 1, "DOORCODE_DOORCODECTL_NATS_KEY_FILE is not set", "streams", "apply")
+	o.env["DOORCODE_DOORCODECTL_AUTH_PASSWORD_FILE"] = "/nowhere"
+	o.refused(t, 1, "DOORCODE_DOORCODECTL_AUTH_PASSWORD_FILE", "migrate")
+}
+
+func TestP4_AnAddressIsNeverQuoted(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	o.do(t, "keys")
+	o.secrets = append(o.secrets, "hunter2")
+	for address, why := range map[string]string{
+		"postgres://owner:hunter2@127.0.0.1/doorcode":          "holds a password",
+		"postgres://owner@127.0.0.1/doorcode?password=hunter2": "holds a password",
+		"host=127.0.0.1 password=hunter2":                      "is not an address",
+		"postgres://owner:hunter2@127.0.0.1:port/doorcode":     "is not an address",
+	} {
+		o.env["DOORCODE_DATABASE_URL"] = address
+		o.refused(t, 1, why, "migrate")
+		o.refused(t, 1, why, "api-key", "remove", "web")
+	}
+	o.env["DOORCODE_DATABASE_URL"] = "postgres://owner@127.0.0.1:1/doorcode"
+	o.env["DOORCODE_DOORCODECTL_DATABASE_PASSWORD_FILE"] = o.keep(t, "owner", "swordfish")
+	o.refused(t, 1, "connect to database", "migrate")
+	o.refused(t, 1, "connect to database", "api-key", "create", "web")
+}

@@ -1,0 +1,235 @@
+package app_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"doorcode/pkg/assertion"
+	"doorcode/pkg/bus"
+	"doorcode/pkg/keyring"
+	"doorcode/services/doorcodectl/app"
+)
+
+// files reads a folder's files and fails unless each is for its owner alone.
+func files(t *testing.T, dir string) map[string][]byte {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := map[string][]byte{}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has the mode %s", e.Name(), info.Mode())
+		}
+		content[e.Name()] = read(t, filepath.Join(dir, e.Name()))
+	}
+	return content
+}
+
+// kids returns the key ids of a JWK set.
+func kids(t *testing.T, set []byte) []string {
+	t.Helper()
+	var parsed struct {
+		Keys []map[string]string `json:"keys"`
+	}
+	err := json.Unmarshal(set, &parsed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ids []string
+	for _, key := range parsed.Keys {
+		if key["d"] != "" {
+			t.Error("the public keys hold a private one")
+		}
+		ids = append(ids, key["kid"])
+	}
+	return ids
+}
+
+// signed returns an assertion of the folder's active key, and the id of that key.
+func signed(t *testing.T, dir string) (text, kid string) {
+	t.Helper()
+	keys, err := assertion.Read(app.KeyFile(dir, app.AssertionKeys))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err = keys.Sign(assertion.Claims{
+		Issuer: "doorcode", FrontEnd: "web", Login: "kim", Workspace: "acme", Challenge: "c", Channel: "email", At: time.Unix(1e9, 0),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, _, err := jwt.NewParser().ParseUnverified(text, jwt.MapClaims{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kid, _ = parsed.Header["kid"].(string)
+	return text, kid
+}
+
+func TestKeys_MakesEveryFileOnceAndKeepsIt(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	keys, nats := filepath.Join(o.dir, "keys"), filepath.Join(o.dir, "nats")
+	out := o.do(t, "keys")
+	first := [2]map[string][]byte{files(t, keys), files(t, nats)}
+	for _, name := range app.KeyRings() {
+		if first[0][name+".json"] == nil || !strings.Contains(out, name) {
+			t.Errorf("no file of %s, or nothing about it in %q", name, out)
+		}
+	}
+	for _, user := range bus.UserNames() {
+		if first[1][user+".nk"] == nil || !strings.Contains(out, user) {
+			t.Errorf("no key of the user %s, or nothing about it in %q", user, out)
+		}
+	}
+	_, kid := signed(t, keys)
+	if got := kids(t, read(t, app.JWKSFile(keys))); !slices.Equal(got, []string{kid}) {
+		t.Errorf("public keys %v of the private key %s", got, kid)
+	}
+	if len(first[0]) != len(app.KeyRings())+1 {
+		t.Errorf("%d files of keys", len(first[0]))
+	}
+	out = o.do(t, "keys")
+	if strings.Count(out, "none, all are there") != 2 {
+		t.Errorf("the second run says %q", out)
+	}
+	for i, dir := range []string{keys, nats} {
+		again := files(t, dir)
+		for name, content := range first[i] {
+			if !bytes.Equal(again[name], content) {
+				t.Errorf("%s changed", name)
+			}
+		}
+		if len(again) != len(first[i]) {
+			t.Errorf("%d files in %s, and %d before", len(again), dir, len(first[i]))
+		}
+	}
+}
+
+func TestKeys_MakesOnlyWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	o.do(t, "keys")
+	dir := filepath.Join(o.dir, "keys")
+	before := files(t, dir)
+	err := errorsOf(os.Remove(app.KeyFile(dir, app.TagKeys)), os.Remove(app.JWKSFile(dir)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := o.do(t, "keys")
+	if !strings.Contains(out, ": tag\n") {
+		t.Errorf("it says %q", out)
+	}
+	for name, content := range files(t, dir) {
+		if changed := !bytes.Equal(before[name], content); changed != (name == "tag.json") {
+			t.Errorf("%s changed: %t", name, changed)
+		}
+	}
+}
+
+// errorsOf returns the first error.
+func errorsOf(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func TestKeys_ADamagedFileIsAnErrorAndStays(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	o.do(t, "keys")
+	for _, name := range []string{app.HandleKeys, app.AssertionKeys} {
+		path := app.KeyFile(filepath.Join(o.dir, "keys"), name)
+		err := os.WriteFile(path, []byte(`{"active":1,"keys":{"1":"c3VycHJpc2U="}}`), 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.secrets = append(o.secrets, "c3VycHJpc2U=", "surprise")
+		o.refused(t, 1, path, "keys", "-rotate", name)
+		if !strings.Contains(string(read(t, path)), "c3VycHJpc2U=") {
+			t.Errorf("%s was overwritten", name)
+		}
+	}
+	o.refused(t, 1, "assertion.json", "keys")
+}
+
+func TestRotate_AddsAKeyToEveryRingAndOldValuesVerify(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	o.do(t, "keys")
+	dir := filepath.Join(o.dir, "keys")
+	for _, name := range app.KeyRings() {
+		if name == app.AssertionKeys {
+			continue
+		}
+		path := app.KeyFile(dir, name)
+		old, err := keyring.Read(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, sum := old.MAC("label", []byte("value"))
+		out := o.do(t, "keys", "-rotate", name)
+		next, err := keyring.Read(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(next.IDs(), []uint8{1, 2}) || next.Active() != 2 || !next.Verify(id, sum, "label", []byte("value")) {
+			t.Errorf("%s has the keys %v, active is %d", name, next.IDs(), next.Active())
+		}
+		newID, newSum := next.MAC("label", []byte("value"))
+		if old.Verify(newID, newSum, "label", []byte("value")) || !strings.Contains(out, name) {
+			t.Errorf("%s: the new key is no other one, or %q does not say so", name, out)
+		}
+	}
+	files(t, dir) // the modes stay
+}
+
+func TestRotate_PublishesBothAssertionKeys(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	o.do(t, "keys")
+	dir := filepath.Join(o.dir, "keys")
+	before, old := signed(t, dir)
+	o.do(t, "keys", "-rotate", app.AssertionKeys)
+	_, kid := signed(t, dir)
+	published := kids(t, read(t, app.JWKSFile(dir)))
+	want := []string{old, kid}
+	slices.Sort(want)
+	if old == kid || !slices.Equal(published, want) {
+		t.Errorf("published %v, the keys are %v", published, want)
+	}
+	if again, _ := signed(t, dir); again == before {
+		t.Error("the former key still signs")
+	}
+}
+
+func TestRotate_AnUnknownRingIsRefusedWithTheList(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	o.do(t, "keys")
+	for _, name := range []string{"jwks", "../nats/auth", "Tag"} {
+		o.refused(t, 1, strings.Join(app.KeyRings(), ", "), "keys", "-rotate", name)
+	}
+	empty := newOperator(t)
+	empty.refused(t, 1, "no such file", "keys", "-rotate", app.TagKeys)
+	if entries, _ := os.ReadDir(empty.dir); len(entries) != 0 {
+		t.Error("a rotation of nothing made files")
+	}
+}
