@@ -29,7 +29,7 @@ test: ## Run all tests with the race detector. PACKAGES=./pkg/otp narrows it.
 
 .PHONY: lint
 lint: ## Run the linters and check the formatting.
-	$(GOLANGCI_LINT) run $(PACKAGES)
+	$(GOLANGCI_LINT) run --allow-parallel-runners $(PACKAGES)
 
 .PHONY: verify
 verify: lint ## Lint, and check that generated files and go.mod are current.

@@ -162,6 +162,15 @@ func (c *Conn) Ready(ctx context.Context) error {
 	return nil
 }
 
+// Connected returns ErrUnavailable while there is no connection, without asking the server: a publish would fail now,
+// and it is known that nothing of it would ever leave.
+func (c *Conn) Connected() error {
+	if !c.nc.IsConnected() {
+		return fmt.Errorf("%w: not connected", ErrUnavailable)
+	}
+	return nil
+}
+
 // flush waits until the server has taken all that was sent so far. ctx must have a deadline.
 func (c *Conn) flush(ctx context.Context) error {
 	if !c.nc.IsConnected() {

@@ -321,6 +321,10 @@ func TestP7_WithoutTheBusNothingIsIssuedNorLater(t *testing.T) {
 	h.settle(t)
 	h.bus.Stop(t)
 	h.refused(t, 503, "unavailable", create("bert").with("one"))
+	// A person who tries again and again while the bus is away, each time under another key.
+	for range challenge.MaxLive + 1 {
+		h.refused(t, 503, "unavailable", create("bert"))
+	}
 	h.bus.Resume(t)
 	bustestReady(t, h)
 	if got := len(h.issued(t)); got != 0 {

@@ -75,6 +75,13 @@ func (f *Front) create(ctx context.Context, call Call, r CreateRequest) (created
 	if err != nil {
 		return Created{}, false, err
 	}
+	// Limits are taken before the publish and stay taken when it fails, because its fate may be unknown. While the bus
+	// is plainly away nobody pays for it.
+	err = f.bus.Connected()
+	if err != nil {
+		f.log.WarnContext(ctx, "bus unavailable", "error", err.Error())
+		return Created{}, false, Unavailable()
+	}
 	d := draft{id: id, call: call, request: r, facts: facts, decision: decision}
 	err = f.take(ctx, &d)
 	if err != nil {
