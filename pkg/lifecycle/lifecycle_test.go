@@ -66,13 +66,16 @@ func parts() (*journal, []*part) {
 	}
 }
 
-// group puts parts together.
-func group(parts []*part) *lifecycle.Group {
-	named := make([]lifecycle.Named, 0, len(parts))
+// start starts the parts in a group, until one fails.
+func start(t *testing.T, g *lifecycle.Group, parts []*part) error {
+	t.Helper()
 	for _, p := range parts {
-		named = append(named, lifecycle.Named{Name: p.name, App: p})
+		err := g.Start(t.Context(), p.name, p)
+		if err != nil {
+			return err
+		}
 	}
-	return lifecycle.NewGroup(named...)
+	return nil
 }
 
 func TestStack_ClosesInReverseAndOnce(t *testing.T) {
@@ -120,8 +123,8 @@ func TestStack_StopsAnAppThatFailedHalfWay(t *testing.T) {
 func TestGroup_StartsInOrderAndStopsInReverse(t *testing.T) {
 	t.Parallel()
 	j, apps := parts()
-	g := group(apps)
-	err := g.Start(t.Context())
+	g := lifecycle.NewGroup()
+	err := start(t, g, apps)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,8 +142,8 @@ func TestGroup_StopsWhatStartedBeforeAFailure(t *testing.T) {
 	t.Parallel()
 	j, apps := parts()
 	apps[1].onStart = errors.New("refused")
-	g := group(apps)
-	err := g.Start(t.Context())
+	g := lifecycle.NewGroup()
+	err := start(t, g, apps)
 	if err == nil || err.Error() != "start b: refused" {
 		t.Errorf("unexpected error: %v", err)
 	}
@@ -155,18 +158,18 @@ func TestGroup_StopsWhatStartedBeforeAFailure(t *testing.T) {
 
 func TestGroup_NeedsNoStartToStop(t *testing.T) {
 	t.Parallel()
-	j, apps := parts()
-	err := group(apps).Stop(t.Context())
-	if err != nil || j.all() != "" {
-		t.Errorf("stopped %q, %v", j.all(), err)
+	g := lifecycle.NewGroup()
+	err := errors.Join(g.Ready(t.Context()), g.Stop(t.Context()))
+	if err != nil {
+		t.Error(err)
 	}
 }
 
 func TestGroup_IsReadyWhenAllAre(t *testing.T) {
 	t.Parallel()
 	_, apps := parts()
-	g := group(apps)
-	err := g.Ready(t.Context())
+	g := lifecycle.NewGroup()
+	err := errors.Join(start(t, g, apps), g.Ready(t.Context()))
 	if err != nil {
 		t.Error(err)
 	}
@@ -175,13 +178,33 @@ func TestGroup_IsReadyWhenAllAre(t *testing.T) {
 	if err == nil || err.Error() != "a: nats: no answer\nc: postgres: no answer" {
 		t.Errorf("unexpected error: %v", err)
 	}
+	err = g.Stop(t.Context())
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestGroup_WatchesPartsThatAreNoApps(t *testing.T) {
+	t.Parallel()
+	g := lifecycle.NewGroup()
+	stopped, failed := false, make(chan error, 1)
+	g.Push("postgres", func(context.Context) error { stopped = true; return nil })
+	g.Watch("postgres", failed)
+	failed <- errors.New("killed")
+	if got := <-g.Failed(); got == nil || got.Error() != "postgres: killed" {
+		t.Errorf("failed with %v", got)
+	}
+	err := g.Stop(t.Context())
+	if err != nil || !stopped {
+		t.Errorf("stopped %v, %v", stopped, err)
+	}
 }
 
 func TestGroup_FailsWithTheFirst(t *testing.T) {
 	t.Parallel()
 	_, apps := parts()
-	g := group(apps)
-	err := g.Start(t.Context())
+	g := lifecycle.NewGroup()
+	err := start(t, g, apps)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,8 +225,8 @@ func TestGroup_FailsWithTheFirst(t *testing.T) {
 func TestGroup_StopsThoughNobodyTookTheFailure(t *testing.T) {
 	t.Parallel()
 	_, apps := parts()
-	g := group(apps)
-	err := g.Start(t.Context())
+	g := lifecycle.NewGroup()
+	err := start(t, g, apps)
 	if err != nil {
 		t.Fatal(err)
 	}

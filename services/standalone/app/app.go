@@ -13,7 +13,6 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"sync"
 
 	"doorcode/pkg/bus/embedded"
 	"doorcode/pkg/lifecycle"
@@ -44,18 +43,13 @@ type Surroundings struct {
 	Out     io.Writer // where it tells people what to open
 }
 
-// App is the running whole.
+// App is the running whole: a group of all processes and of what they stand on.
 type App struct {
-	cfg     Config
-	tel     telemetry.Telemetry
-	around  Surroundings
-	dir     string
-	stack   lifecycle.Stack
-	running []lifecycle.Named
-	failed  chan error
-	ending  context.Context
-	end     context.CancelFunc
-	watches sync.WaitGroup
+	*lifecycle.Group
+	cfg    Config
+	tel    telemetry.Telemetry
+	around Surroundings
+	dir    string
 }
 
 // New checks the settings and takes the folder, so that a second start on it is
@@ -68,8 +62,7 @@ func New(cfg Config, tel telemetry.Telemetry, around Surroundings) (*App, error)
 	if err != nil {
 		return nil, fmt.Errorf("DOORCODE_STANDALONE_DIR: %w", err)
 	}
-	a := &App{cfg: cfg, tel: tel, around: around, dir: dir, failed: make(chan error, 1)}
-	a.ending, a.end = context.WithCancel(context.Background())
+	a := &App{Group: lifecycle.NewGroup(), cfg: cfg, tel: tel, around: around, dir: dir}
 	return a, a.lock()
 }
 
@@ -85,12 +78,10 @@ func (a *App) Start(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("configuration of %s: %w", p.name, err)
 		}
-		err = a.stack.Start(ctx, p.name, app)
+		err = a.Group.Start(ctx, p.name, app)
 		if err != nil {
 			return err
 		}
-		a.running = append(a.running, lifecycle.Named{Name: p.name, App: app})
-		a.watch(p.name, app.Failed())
 		if listener, listens := app.(addressed); listens {
 			env.tell("http://"+listener.Addr(), p.tells)
 		}
@@ -124,7 +115,7 @@ func (a *App) prepare(ctx context.Context) (environment, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.stack.Push("nats", nats.Stop)
+	a.Push("nats", nats.Stop)
 	env["DOORCODE_NATS_URL"] = nats.URL()
 	err = a.operate(ctx, env, io.Discard, "streams", "apply")
 	if err != nil {
@@ -147,51 +138,11 @@ func (a *App) startDatabase(ctx context.Context, env environment) error {
 	if err != nil {
 		return err
 	}
-	a.stack.Push("postgres", cluster.Stop)
-	a.watch("postgres", cluster.Failed())
+	a.Push("postgres", cluster.Stop)
+	a.Watch("postgres", cluster.Failed())
 	err = cluster.EnsureDatabase(ctx, "doorcode")
 	if err != nil {
 		return err
 	}
 	return env.useDatabase(cluster.URL("doorcode"), filepath.Join(a.dir, "passwords", "owner"))
 }
-
-// watch passes on the failure of a part.
-func (a *App) watch(name string, failed <-chan error) {
-	a.watches.Go(func() {
-		select {
-		case err := <-failed:
-			if err == nil {
-				err = errors.New("it ended without a reason")
-			}
-			select {
-			case a.failed <- fmt.Errorf("%s: %w", name, err):
-			default: // a first failure is on its way
-			}
-		case <-a.ending.Done():
-		}
-	})
-}
-
-// Stop ends everything in reverse.
-func (a *App) Stop(ctx context.Context) error {
-	a.end()
-	err := a.stack.Close(ctx)
-	a.watches.Wait()
-	return err
-}
-
-// Ready asks every part.
-func (a *App) Ready(ctx context.Context) error {
-	var problems []error
-	for _, n := range a.running {
-		err := n.App.Ready(ctx)
-		if err != nil {
-			problems = append(problems, fmt.Errorf("%s: %w", n.Name, err))
-		}
-	}
-	return errors.Join(problems...)
-}
-
-// Failed tells when a part cannot go on.
-func (a *App) Failed() <-chan error { return a.failed }

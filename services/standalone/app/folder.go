@@ -44,7 +44,7 @@ func (a *App) lock() error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("lock the folder %s: %w", a.dir, err), f.Close())
 	}
-	a.stack.Push("folder", func(context.Context) error { return f.Close() })
+	a.Push("folder", func(context.Context) error { return f.Close() })
 	return nil
 }
 
