@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 )
@@ -92,6 +93,7 @@ func TestStatusOf_TellsTheBestKnowledge(t *testing.T) {
 	tried := func(s int, r Result) Fact {
 		return Fact{Send: 1, Kind: FactAttempted, At: at(s), Result: r, Reason: ReasonProviderError}
 	}
+	told := func(s int, r Status) Fact { return Fact{Send: 1, Kind: FactReceipt, At: at(s), Reported: r} }
 	for _, c := range []struct {
 		name  string
 		facts []Fact
@@ -108,6 +110,16 @@ func TestStatusOf_TellsTheBestKnowledge(t *testing.T) {
 		{"refused", []Fact{requested, tried(1, Permanent)}, StatusFailed},
 		{"failed for now and given up", []Fact{requested, tried(1, Temporary), {Send: 1, Kind: FactAbandoned, At: at(2)}}, StatusAbandoned},
 		{"given up, though a try was accepted", []Fact{tried(1, Accepted), {Send: 1, Kind: FactAbandoned, At: at(2)}}, StatusAccepted},
+		{"accepted, then reported so", []Fact{tried(1, Accepted), told(2, StatusAccepted)}, StatusAccepted},
+		{"unknown, then a receipt shows that it was taken", []Fact{requested, tried(1, Unknown), told(2, StatusAccepted)}, StatusAccepted},
+		{"given up, and delivered all the same", []Fact{tried(1, Unknown), {Send: 1, Kind: FactAbandoned, At: at(2)}, told(3, StatusDelivered)}, StatusDelivered},
+		{"deferred", []Fact{tried(1, Accepted), told(2, StatusDeferred)}, StatusDeferred},
+		{"deferred, then delivered", []Fact{tried(1, Accepted), told(3, StatusDelivered), told(2, StatusDeferred)}, StatusDelivered},
+		{"delivered, though a later report is lower", []Fact{told(2, StatusDelivered), told(3, StatusAccepted), told(4, StatusDeferred)}, StatusDelivered},
+		{"delivered and bounced afterwards", []Fact{told(2, StatusDelivered), told(3, StatusFailed)}, StatusFailed},
+		{"a report before the attempt", []Fact{told(1, StatusDelivered), tried(2, Accepted)}, StatusDelivered},
+		{"a report that says nothing we know", []Fact{requested, told(1, "read")}, StatusQueued},
+		{"a report of another send", []Fact{{Send: 2, Kind: FactReceipt, Reported: StatusDelivered, At: at(1)}}, StatusQueued},
 		{"of another send", []Fact{{Send: 2, Kind: FactAttempted, Result: Accepted, At: at(1)}}, StatusQueued},
 	} {
 		if got := StatusOf(1, c.facts); got.Status != c.want || got.Send != 1 {
@@ -116,23 +128,56 @@ func TestStatusOf_TellsTheBestKnowledge(t *testing.T) {
 	}
 }
 
-// P9 for what is recorded today: no order and no repetition changes a status.
+// P9: no order and no repetition changes a status, also of facts of the same moment.
 func TestP9_StatusDoesNotDependOnOrderOrRepetition(t *testing.T) {
 	t.Parallel()
-	facts := []Fact{{Send: 1, Kind: FactRequested, At: at(0)}}
-	for i, r := range Results() {
-		facts = append(facts, Fact{Send: 1, Kind: FactAttempted, At: at(i + 1), Number: i + 1, Result: r})
+	told := func(s int, r Status, why Reason) Fact {
+		return Fact{Send: 1, Kind: FactReceipt, At: at(s), Reported: r, Reason: why}
 	}
-	facts = append(facts, Fact{Send: 1, Kind: FactPostponed, At: at(9)}, Fact{Send: 1, Kind: FactAbandoned, At: at(10)})
-	for size := 1; size <= len(facts); size++ {
-		some := facts[:size]
-		want := StatusOf(1, some)
-		permute(append([]Fact{}, some...), func(mixed []Fact) {
-			repeated := append(mixed[:size:size], mixed[0])
-			if got := StatusOf(1, repeated); got != want {
-				t.Fatalf("%d facts: %+v, in order %+v", size, got, want)
-			}
-		})
+	tried := func(s int, r Result) Fact { return Fact{Send: 1, Kind: FactAttempted, At: at(s), Number: s, Result: r} }
+	for name, facts := range map[string][]Fact{
+		"attempts": {
+			{Send: 1, Kind: FactRequested, At: at(0)},
+			tried(1, Accepted), tried(2, Temporary), tried(3, Permanent), tried(4, Unknown),
+			{Send: 1, Kind: FactPostponed, At: at(9)},
+			{Send: 1, Kind: FactAbandoned, At: at(10)},
+		},
+		"receipts": {
+			tried(1, Unknown), tried(2, Accepted), told(3, StatusAccepted, 0), told(4, StatusDeferred, ReasonUnreachable),
+			told(5, StatusDelivered, 0), told(6, StatusFailed, ReasonInvalidRecipient), told(2, StatusDelivered, 0),
+		},
+		"one moment": {
+			tried(1, Temporary), tried(1, Unknown), told(1, StatusFailed, ReasonRejected), told(1, StatusFailed, ReasonSuppressed),
+			told(1, StatusDelivered, 0), told(1, StatusAccepted, 0), tried(1, Accepted),
+		},
+	} {
+		for size := 1; size <= len(facts); size++ {
+			some := facts[:size]
+			want := StatusOf(1, some)
+			permute(append([]Fact{}, some...), func(mixed []Fact) {
+				repeated := append(mixed[:size:size], mixed[0])
+				if got := StatusOf(1, repeated); got != want {
+					t.Fatalf("%s: %d facts: %+v, in order %+v", name, size, got, want)
+				}
+			})
+		}
+	}
+}
+
+// A status that receipts made never goes down as more of them come (providers.md 3.2).
+func TestP9_ReceiptsRaiseAStatusAlone(t *testing.T) {
+	t.Parallel()
+	order := Reportable()
+	var facts []Fact
+	for _, step := range []int{1, 0, 2, 1, 0, 3, 2, 1, 0} {
+		facts = append(facts, Fact{Send: 1, Kind: FactReceipt, At: at(len(facts)), Reported: order[step]})
+		highest := 0
+		for _, f := range facts {
+			highest = max(highest, slices.Index(order, f.Reported))
+		}
+		if got := StatusOf(1, facts); got.Status != order[highest] || got.By != FactReceipt {
+			t.Fatalf("after %d reports: %+v, not %s", len(facts), got, order[highest])
+		}
 	}
 }
 

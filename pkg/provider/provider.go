@@ -46,6 +46,10 @@ type Message struct {
 	HTML string
 	// NotAfter is the instant after which no call may start or go on.
 	NotAfter time.Time
+	// ExpiresAt is when the code dies, long after NotAfter perhaps: a provider
+	// that keeps messages for a phone or a mailbox that is away keeps this one
+	// until then. Zero stands for NotAfter.
+	ExpiresAt time.Time
 }
 
 // Acceptance says that the provider took the message; it is not a delivery.

@@ -20,37 +20,44 @@ type Row struct {
 	Want  provider.Class
 }
 
-// RunClassification gives an adapter every status from 200 to 599 with an
-// empty body, for which provider.Classify must decide, then the rows of its
-// dialect, and then every form in which a pause can be asked for.
+// RunClassification is the suite for an adapter that carries e-mail and reads
+// statuses by provider.Classify alone.
 func RunClassification(t *testing.T, newProvider NewHTTPProvider, rows []Row) {
+	t.Helper()
+	Suite{}.RunClassification(t, newProvider, rows)
+}
+
+// RunClassification gives an adapter every status from 200 to 599 with an
+// empty body, for which the suite's Classify decides, then the rows of its
+// dialect, and then every form in which a pause can be asked for.
+func (s Suite) RunClassification(t *testing.T, newProvider NewHTTPProvider, rows []Row) {
 	t.Helper()
 	for status := 200; status <= 599; status++ {
 		rows = append(rows, Row{
 			Name:  fmt.Sprintf("status %d", status),
 			Reply: Reply{Status: status},
-			Want:  provider.Classify(status),
+			Want:  s.classify(status),
 		})
 	}
 	t.Run("every answer has its class", func(t *testing.T) {
 		t.Parallel()
-		s := NewServer(t)
-		p := newProvider(t, s)
+		server := NewServer(t)
+		p := newProvider(t, server)
 		for _, row := range rows {
-			s.Use(Answer(row.Reply))
-			_, err := p.Send(t.Context(), Sample(1))
+			server.Use(Answer(row.Reply))
+			_, err := p.Send(t.Context(), s.sample(1))
 			problem := compare(row, err)
 			if problem != "" {
 				t.Errorf("%s: %s", row.Name, problem)
 			}
 		}
-		if len(s.Requests()) != len(rows) {
-			t.Errorf("%d answers took %d calls", len(rows), len(s.Requests()))
+		if len(server.Requests()) != len(rows) {
+			t.Errorf("%d answers took %d calls", len(rows), len(server.Requests()))
 		}
 	})
 	t.Run("a pause is obeyed within bounds", func(t *testing.T) {
 		t.Parallel()
-		runPauses(t, newProvider)
+		s.runPauses(t, newProvider)
 	})
 }
 
@@ -76,10 +83,10 @@ func compare(row Row, err error) string {
 }
 
 // runPauses asks for pauses, short ones, long ones and none at all.
-func runPauses(t *testing.T, newProvider NewHTTPProvider) {
+func (s Suite) runPauses(t *testing.T, newProvider NewHTTPProvider) {
 	t.Helper()
-	s := NewServer(t)
-	p := newProvider(t, s)
+	server := NewServer(t)
+	p := newProvider(t, server)
 	at := func(d time.Duration) string { return fmt.Sprint(time.Now().Add(d).Unix()) }
 	for _, c := range []struct {
 		status        int
@@ -94,8 +101,8 @@ func runPauses(t *testing.T, newProvider NewHTTPProvider) {
 		{408, "Retry-After", "soon", 0, 0},
 		{400, "Retry-After", "7", 0, 0},
 	} {
-		s.Use(Answer(Reply{Status: c.status, Header: map[string]string{c.header: c.value}}))
-		_, err := p.Send(t.Context(), Sample(1))
+		server.Use(Answer(Reply{Status: c.status, Header: map[string]string{c.header: c.value}}))
+		_, err := p.Send(t.Context(), s.sample(1))
 		got := provider.FailureOf(err).RetryAfter
 		if got < c.least || got > c.most {
 			t.Errorf("%d with %s %q: a pause of %s, want %s to %s", c.status, c.header, c.value, got, c.least, c.most)

@@ -3,7 +3,6 @@ package providertest
 import (
 	"context"
 	"errors"
-	"fmt"
 	"regexp"
 	"sync"
 	"testing"
@@ -20,38 +19,27 @@ const patience = 30 * time.Second
 // up when the test ends.
 type NewProvider func(t *testing.T) (provider.Provider, Backend)
 
-// Sample returns a good message, a different one for each n, with the code
-// SampleCode in its text and a minute to live.
-func Sample(n int) provider.Message {
-	reference := delivery.Reference{Challenge: fmt.Sprintf("Qx%020d", n), Send: 1, Attempt: fmt.Sprintf("b%010d", n)}
-	return provider.Message{
-		Reference: reference.String(),
-		Recipient: fmt.Sprintf("ada.%d@example.net", n),
-		Subject:   "Your Lanternbird code (label KTR)",
-		Text:      SampleCode + " is your code. It works for 10 minutes.",
-		HTML:      "<p><b>" + SampleCode + "</b> is your code.</p>",
-		NotAfter:  time.Now().Add(time.Minute),
-	}
+// RunContract proves what every provider promises, for one that carries e-mail.
+func RunContract(t *testing.T, newProvider NewProvider) {
+	t.Helper()
+	Suite{}.RunContract(t, newProvider)
 }
 
-// SampleCode is the code in every sample.
-const SampleCode = "804613"
-
 // RunContract proves what every provider promises.
-func RunContract(t *testing.T, newProvider NewProvider) {
+func (s Suite) RunContract(t *testing.T, newProvider NewProvider) {
 	t.Helper()
 	for name, check := range map[string]func(*testing.T, provider.Provider, Backend){
 		"has a name fit for a label":                     checkName,
-		"takes one message with one call":                checkTaken,
-		"says that a recipient is bad":                   checkRefused,
-		"says that nothing was taken and when to repeat": checkBusy,
-		"does not know after a cancel":                   checkCanceled,
-		"does not know after the deadline":               checkDeadline,
-		"gives up at the caller's deadline":              checkCallerDeadline,
-		"makes no call for a caller who gave up":         checkGaveUp,
-		"makes no call after the deadline":               checkTooLate,
-		"makes no call for a malformed message":          checkMalformed,
-		"sends each of many messages once":               checkParallel,
+		"takes one message with one call":                s.checkTaken,
+		"says that a recipient is bad":                   s.checkRefused,
+		"says that nothing was taken and when to repeat": s.checkBusy,
+		"does not know after a cancel":                   s.checkCanceled,
+		"does not know after the deadline":               s.checkDeadline,
+		"gives up at the caller's deadline":              s.checkCallerDeadline,
+		"makes no call for a caller who gave up":         s.checkGaveUp,
+		"makes no call after the deadline":               s.checkTooLate,
+		"makes no call for a malformed message":          s.checkMalformed,
+		"sends each of many messages once":               s.checkParallel,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -108,9 +96,9 @@ func checkName(t *testing.T, p provider.Provider, _ Backend) {
 	}
 }
 
-func checkTaken(t *testing.T, p provider.Provider, b Backend) {
+func (s Suite) checkTaken(t *testing.T, p provider.Provider, b Backend) {
 	t.Helper()
-	m := Sample(1)
+	m := s.sample(1)
 	accepted, err := p.Send(t.Context(), m)
 	if err != nil {
 		t.Fatal(err)
@@ -121,10 +109,10 @@ func checkTaken(t *testing.T, p provider.Provider, b Backend) {
 	mustReceive(t, b, m)
 }
 
-func checkRefused(t *testing.T, p provider.Provider, b Backend) {
+func (s Suite) checkRefused(t *testing.T, p provider.Provider, b Backend) {
 	t.Helper()
 	b.Behave(Refusing)
-	m := Sample(1)
+	m := s.sample(1)
 	_, err := p.Send(t.Context(), m)
 	f := MustFail(t, err, delivery.Permanent, delivery.ReasonInvalidRecipient)
 	if f.Breaks || f.NotCalled || f.RetryAfter != 0 {
@@ -133,10 +121,10 @@ func checkRefused(t *testing.T, p provider.Provider, b Backend) {
 	mustReceive(t, b, m)
 }
 
-func checkBusy(t *testing.T, p provider.Provider, b Backend) {
+func (s Suite) checkBusy(t *testing.T, p provider.Provider, b Backend) {
 	t.Helper()
 	b.Behave(Busy)
-	m := Sample(1)
+	m := s.sample(1)
 	_, err := p.Send(t.Context(), m)
 	f := MustFail(t, err, delivery.Temporary, delivery.ReasonRateLimited)
 	if f.Breaks || f.NotCalled || f.RetryAfter < provider.MinRetryAfter || f.RetryAfter > provider.MaxRetryAfter {
@@ -145,7 +133,7 @@ func checkBusy(t *testing.T, p provider.Provider, b Backend) {
 	mustReceive(t, b, m)
 }
 
-func checkCanceled(t *testing.T, p provider.Provider, b Backend) {
+func (s Suite) checkCanceled(t *testing.T, p provider.Provider, b Backend) {
 	t.Helper()
 	b.Behave(Silent)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -153,46 +141,46 @@ func checkCanceled(t *testing.T, p provider.Provider, b Backend) {
 		mustArrive(t, b, 1)
 		cancel()
 	}()
-	m := Sample(1)
+	m := s.sample(1)
 	_, err := p.Send(ctx, m)
 	MustFail(t, err, delivery.Unknown, delivery.ReasonCanceled)
 	mustReceive(t, b, m)
 }
 
-func checkDeadline(t *testing.T, p provider.Provider, b Backend) {
+func (s Suite) checkDeadline(t *testing.T, p provider.Provider, b Backend) {
 	t.Helper()
 	b.Behave(Silent)
-	m := Sample(1)
+	m := s.sample(1)
 	m.NotAfter = time.Now().Add(500 * time.Millisecond)
 	_, err := p.Send(t.Context(), m)
 	MustFail(t, err, delivery.Unknown, delivery.ReasonTimeout)
 	mustReceive(t, b, m)
 }
 
-func checkCallerDeadline(t *testing.T, p provider.Provider, b Backend) {
+func (s Suite) checkCallerDeadline(t *testing.T, p provider.Provider, b Backend) {
 	t.Helper()
 	b.Behave(Silent)
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
-	m := Sample(1)
+	m := s.sample(1)
 	_, err := p.Send(ctx, m)
 	MustFail(t, err, delivery.Unknown, delivery.ReasonTimeout)
 	mustReceive(t, b, m)
 }
 
-func checkGaveUp(t *testing.T, p provider.Provider, b Backend) {
+func (s Suite) checkGaveUp(t *testing.T, p provider.Provider, b Backend) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := p.Send(ctx, Sample(1))
+	_, err := p.Send(ctx, s.sample(1))
 	MustFail(t, err, delivery.Temporary, delivery.ReasonCanceled)
 	mustReceive(t, b)
 }
 
-func checkTooLate(t *testing.T, p provider.Provider, b Backend) {
+func (s Suite) checkTooLate(t *testing.T, p provider.Provider, b Backend) {
 	t.Helper()
 	for _, notAfter := range []time.Time{{}, time.Now().Add(-time.Nanosecond)} {
-		m := Sample(1)
+		m := s.sample(1)
 		m.NotAfter = notAfter
 		_, err := p.Send(t.Context(), m)
 		f := MustFail(t, err, delivery.Permanent, delivery.ReasonTooLate)
@@ -203,7 +191,7 @@ func checkTooLate(t *testing.T, p provider.Provider, b Backend) {
 	mustReceive(t, b)
 }
 
-func checkMalformed(t *testing.T, p provider.Provider, b Backend) {
+func (s Suite) checkMalformed(t *testing.T, p provider.Provider, b Backend) {
 	t.Helper()
 	for name, spoil := range map[string]func(*provider.Message){
 		"no recipient":           func(m *provider.Message) { m.Recipient = "" },
@@ -213,7 +201,7 @@ func checkMalformed(t *testing.T, p provider.Provider, b Backend) {
 		"no reference":           func(m *provider.Message) { m.Reference = "" },
 		"an address for its ref": func(m *provider.Message) { m.Reference = m.Recipient },
 	} {
-		m := Sample(1)
+		m := s.sample(1)
 		spoil(&m)
 		_, err := p.Send(t.Context(), m)
 		var f *provider.Failure
@@ -224,13 +212,13 @@ func checkMalformed(t *testing.T, p provider.Provider, b Backend) {
 	mustReceive(t, b)
 }
 
-func checkParallel(t *testing.T, p provider.Provider, b Backend) {
+func (s Suite) checkParallel(t *testing.T, p provider.Provider, b Backend) {
 	t.Helper()
 	const people = 200
 	var group sync.WaitGroup
 	for n := range people {
 		group.Go(func() {
-			_, err := p.Send(t.Context(), Sample(n))
+			_, err := p.Send(t.Context(), s.sample(n))
 			if err != nil {
 				t.Errorf("person %d: %v", n, err)
 			}
@@ -242,7 +230,7 @@ func checkParallel(t *testing.T, p provider.Provider, b Backend) {
 		times[call]++
 	}
 	for n := range people {
-		m := Sample(n)
+		m := s.sample(n)
 		got := times[Call{Reference: m.Reference, Recipient: m.Recipient}]
 		if got != 1 {
 			t.Errorf("person %d got %d messages", n, got)

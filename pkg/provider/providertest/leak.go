@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/url"
 	"strings"
 	"testing"
@@ -13,11 +14,17 @@ import (
 	"doorcode/pkg/provider"
 )
 
+// RunNoLeak is the suite for a provider that carries e-mail.
+func RunNoLeak(t *testing.T, newProvider NewHTTPProvider, secrets ...string) {
+	t.Helper()
+	Suite{}.RunNoLeak(t, newProvider, secrets...)
+}
+
 // RunNoLeak lets a provider fail in every way in the middle of a request, also
 // against servers that repeat the request in their answer, and searches all
 // that could be shown of it (errors, values in every format, log lines) for
 // the code, the recipient and the further secrets, such as the key.
-func RunNoLeak(t *testing.T, newProvider NewHTTPProvider, secrets ...string) {
+func (s Suite) RunNoLeak(t *testing.T, newProvider NewHTTPProvider, secrets ...string) {
 	t.Helper()
 	plain := func(s string) string { return s }
 	quoted := func(s string) string {
@@ -28,7 +35,7 @@ func RunNoLeak(t *testing.T, newProvider NewHTTPProvider, secrets ...string) {
 		return strings.Trim(string(text), `"`)
 	}
 	list := `{"errors":[{"message":"%s","field":"%s"}]}`
-	for name, behavior := range map[string]Behavior{
+	behaviors := map[string]Behavior{
 		"a refusal that repeats it all":   Echo(Reply{Status: 400, Body: list}, quoted),
 		"a bad key that repeats it all":   Echo(Reply{Status: 401, Body: list}, quoted),
 		"an escaped repetition":           Echo(Reply{Status: 400, Body: list}, url.QueryEscape),
@@ -41,36 +48,38 @@ func RunNoLeak(t *testing.T, newProvider NewHTTPProvider, secrets ...string) {
 		"an acceptance that breaks off":   Cut(Reply{Status: 202}),
 		"a flood":                         Flood(Reply{Status: 400}, 1<<20),
 		"silence until the caller leaves": Hang(),
-	} {
+	}
+	maps.Copy(behaviors, s.Careless)
+	for name, behavior := range behaviors {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := NewServer(t)
-			s.Use(behavior)
-			search(t, s, newProvider(t, s), secrets)
+			server := NewServer(t)
+			server.Use(behavior)
+			s.search(t, server, newProvider(t, server), secrets)
 		})
 	}
 	t.Run("nobody listens", func(t *testing.T) {
 		t.Parallel()
-		s := NewServer(t)
-		p := newProvider(t, s)
-		s.Close()
-		search(t, s, p, secrets)
+		server := NewServer(t)
+		p := newProvider(t, server)
+		server.Close()
+		s.search(t, server, p, secrets)
 	})
 }
 
 // search sends one message, giving up when it has arrived at a silent server,
 // and searches what can be shown of it.
-func search(t *testing.T, s *Server, p provider.Provider, secrets []string) {
+func (s Suite) search(t *testing.T, server *Server, p provider.Provider, secrets []string) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	if strings.HasSuffix(t.Name(), "silence_until_the_caller_leaves") {
 		go func() {
-			_ = s.Await(ctx, 1) // Ends with the test at the latest.
+			_ = server.Await(ctx, 1) // Ends with the test at the latest.
 			cancel()
 		}()
 	}
-	m := Sample(7)
+	m := s.sample(7)
 	accepted, err := p.Send(ctx, m)
 
 	var shown bytes.Buffer
@@ -87,7 +96,8 @@ func search(t *testing.T, s *Server, p provider.Provider, secrets []string) {
 	shown.Write(text)
 
 	local, _, _ := strings.Cut(m.Recipient, "@")
-	for _, secret := range append([]string{SampleCode, m.Recipient, local, m.Text}, secrets...) {
+	digits := strings.TrimPrefix(m.Recipient, "+")
+	for _, secret := range append([]string{SampleCode, m.Recipient, local, digits, m.Text}, secrets...) {
 		for _, form := range []string{secret, url.QueryEscape(secret)} {
 			if strings.Contains(shown.String(), form) {
 				t.Errorf("%q can be seen in %s", form, shown.String())

@@ -1,7 +1,8 @@
 // Package providertest is the conformance suite of the provider contract, for
 // every adapter and every double: RunContract, RunClassification and
-// RunNoLeak. It brings an HTTP server that misbehaves on demand, and Fake, an
-// in-process provider for tests of the engine, which passes the same suite.
+// RunNoLeak, which a Suite fits to other channels than e-mail. It brings an
+// HTTP server that misbehaves on demand, and Fake, an in-process provider for
+// tests of the engine, which passes the same suite.
 //
 // It is for tests only, needs the system's clock, and knows no provider.
 package providertest

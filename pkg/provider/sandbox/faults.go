@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"doorcode/pkg/delivery"
 )
 
 // Kind is one way to misbehave; the set is closed.
@@ -37,17 +39,37 @@ const (
 	Empty Kind = "empty"
 	// Redirect answers Status (307 by default) to Location; not stored.
 	Redirect Kind = "redirect"
-	// RateLimit answers 429, with the headers of the limit when Reset is above zero; not stored.
+	// RateLimit answers that the sender is too fast: 429 for a mail, with the headers of the limit when Reset is above
+	// zero; status 1 for an SMS, with Reset as the time to wait; not stored.
 	RateLimit Kind = "ratelimit"
-	// Credits answers 401 "Maximum credits exceeded"; not stored.
+	// Credits answers that the credit is used up: 401 for a mail, status 9 for an SMS; not stored.
 	Credits Kind = "credits"
+	// LateAccept stores at once and answers after Delay (30 seconds by default), too late for most senders.
+	LateAccept Kind = "late-accept"
+)
+
+// The kinds in which the answer to an accepted SMS is worded so that a client
+// may stumble (providers.md 1, traps 6 to 8); all stored. A mail that meets one
+// is answered as usual.
+const (
+	// BadJSON breaks off within the JSON, but not within the answer.
+	BadJSON Kind = "bad-json"
+	// NumberTypes writes the status and the count as numbers.
+	NumberTypes Kind = "number-types"
+	// NoContentType leaves the media type away.
+	NoContentType Kind = "no-content-type"
+	// XML answers in XML.
+	XML Kind = "xml"
+	// PartialRefusal refuses the last of several parts with status 5.
+	PartialRefusal Kind = "partial-refusal"
 )
 
 // Kinds lists every kind of fault.
 func Kinds() []Kind {
 	return []Kind{
 		Latency, Hang, Drip, Truncate, ResetBefore, ResetAfter,
-		Status, HTML, Empty, Redirect, RateLimit, Credits,
+		Status, HTML, Empty, Redirect, RateLimit, Credits, LateAccept,
+		BadJSON, NumberTypes, NoContentType, XML, PartialRefusal,
 	}
 }
 
@@ -57,8 +79,11 @@ func Kinds() []Kind {
 type Fault struct {
 	// Kind is the way to misbehave; required.
 	Kind Kind
+	// Channel limits the fault to the provider of one channel; empty for both.
+	Channel delivery.Channel
 	// To is a pattern of path.Match for the bare address of a recipient, in any
-	// letter case; empty for every send, also one that cannot be read.
+	// letter case, or for a number without its plus; empty for every send, also
+	// one that cannot be read.
 	To string
 	// Count is how many sends meet the fault; 0 means all until ClearFaults.
 	Count int
@@ -75,6 +100,9 @@ type Fault struct {
 // maxFaults bounds the list of faults.
 const maxFaults = 1_000
 
+// lateAnswer is longer than any sender of ours waits.
+const lateAnswer = 30 * time.Second
+
 // maxFaultTime bounds Delay and Reset.
 const maxFaultTime = 24 * time.Hour
 
@@ -84,6 +112,8 @@ func (f *Fault) validate() error {
 	switch {
 	case err != nil:
 		return errors.New("to is not a pattern")
+	case f.Channel != "" && !slices.Contains(delivery.Channels(), f.Channel):
+		return errors.New("channel is unknown")
 	case !slices.Contains(Kinds(), f.Kind):
 		return errors.New("kind is unknown")
 	case f.Count < 0:
@@ -108,6 +138,9 @@ func (f Fault) withDefaults() Fault {
 	if f.Status == 0 {
 		f.Status = 200
 	}
+	if f.Kind == LateAccept && f.Delay == 0 {
+		f.Delay = lateAnswer
+	}
 	if f.Location == "" {
 		f.Location = "/"
 	}
@@ -115,7 +148,10 @@ func (f Fault) withDefaults() Fault {
 }
 
 // meets tells whether a send to these addresses meets the fault.
-func (f *Fault) meets(addresses []string) bool {
+func (f *Fault) meets(channel delivery.Channel, addresses []string) bool {
+	if f.Channel != "" && f.Channel != channel {
+		return false
+	}
 	if f.To == "" {
 		return true
 	}
@@ -136,6 +172,7 @@ type faults struct {
 	mu       sync.Mutex
 	list     []Met
 	released chan struct{} // closed and replaced when the list is cleared
+	closed   bool          // released stays closed: nothing is held any more
 }
 
 // newFaults returns an empty list.
@@ -143,12 +180,12 @@ func newFaults() *faults { return &faults{released: make(chan struct{})} }
 
 // take returns the first fault that a send meets, and counts it. The channel
 // is closed when the faults are cleared and held sends shall go.
-func (f *faults) take(addresses []string) (Fault, <-chan struct{}, bool) {
+func (f *faults) take(channel delivery.Channel, addresses []string) (Fault, <-chan struct{}, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for i := range f.list {
 		m := &f.list[i]
-		if (m.Count == 0 || m.Hits < m.Count) && m.meets(addresses) {
+		if (m.Count == 0 || m.Hits < m.Count) && m.meets(channel, addresses) {
 			m.Hits++
 			return m.Fault, f.released, true
 		}
@@ -182,12 +219,24 @@ func (s *Sandbox) Faults() []Met {
 }
 
 // ClearFaults forgets all faults and lets go of every send that one holds: a
-// late one is answered at once, a hanging or dripping one is broken off. A
-// server calls it before it stops.
+// late one is answered at once, a hanging or dripping one is broken off.
 func (s *Sandbox) ClearFaults() {
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
 	s.faults.list = nil
+	if s.faults.closed {
+		return
+	}
 	close(s.faults.released)
 	s.faults.released = make(chan struct{})
+}
+
+// close lets go of every held send, now and later.
+func (f *faults) close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.closed {
+		f.closed = true
+		close(f.released)
+	}
 }

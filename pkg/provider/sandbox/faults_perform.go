@@ -1,11 +1,11 @@
 package sandbox
 
 import (
-	"math"
 	"net"
 	"net/http"
-	"strconv"
 	"time"
+
+	"doorcode/pkg/delivery"
 )
 
 // htmlPage is what a proxy in front of the provider might show.
@@ -14,42 +14,97 @@ const htmlPage = "<html>\r\n<head><title>Out of service</title></head>\r\n<body>
 // minDrip is the shortest time between two bytes.
 const minDrip = time.Millisecond
 
-// meet answers one send: as judge says, or as the first fault that it meets.
-func (s *Sandbox) meet(w http.ResponseWriter, r *http.Request, body []byte, judge func() answer) {
-	fault, released, met := s.faults.take(recipients(body))
+// dialect is how a provider words what every provider can say.
+type dialect struct {
+	channel delivery.Channel
+	status  func(int) answer
+	limited func(now time.Time, reset time.Duration) answer
+	credits func() answer
+}
+
+// call is one send as the faults see it.
+type call struct {
+	dialect
+	recipients []string
+	judge      func() answer
+}
+
+// meet answers one send: as judge says, as the first fault that it meets, or
+// as its magic recipient asks for.
+func (s *Sandbox) meet(w http.ResponseWriter, r *http.Request, c call) {
+	fault, released, met := s.faults.take(c.channel, c.recipients)
 	if !met {
-		judge().write(w)
+		fault, met = magicFault(c.channel, c.recipients)
+	}
+	if !met {
+		c.judge().write(w)
 		return
 	}
 	liftDeadlines(w)
 	switch fault.Kind {
 	case Latency:
 		hold(r, released, fault.Delay)
-		judge().write(w)
+		c.judge().write(w)
+	case LateAccept:
+		got := c.judge()
+		hold(r, released, fault.Delay)
+		got.write(w)
 	case Hang:
 		hold(r, released, 0)
 		breakOff(w)
 	case ResetBefore:
 		breakOff(w)
 	case ResetAfter:
-		onceStored(w, judge(), func(answer) { breakOff(w) })
+		onceStored(w, c.judge(), func(answer) { breakOff(w) })
 	case Drip:
-		onceStored(w, judge(), func(got answer) { drip(w, r, fault, released, got) })
+		onceStored(w, c.judge(), func(got answer) { drip(w, r, fault, released, got) })
 	case Truncate:
-		onceStored(w, judge(), func(got answer) { truncate(w, got) })
-	case Status:
-		statusAnswer(fault.Status).write(w)
-	case HTML:
-		answer{status: fault.Status, media: "text/html", body: []byte(htmlPage)}.write(w)
-	case Empty:
-		answer{status: fault.Status}.write(w)
-	case Redirect:
-		answer{status: fault.Status, header: []headerLine{{"Location", fault.Location}}}.write(w)
-	case RateLimit:
-		s.limited(fault.Reset).write(w)
-	case Credits:
-		messageAnswer(http.StatusUnauthorized, "Maximum credits exceeded").write(w)
+		onceStored(w, c.judge(), func(got answer) { truncate(w, got) })
+	case BadJSON, NumberTypes, NoContentType, XML, PartialRefusal:
+		onceStored(w, c.judge(), func(got answer) { got.reworded(fault.Kind).write(w) })
+	case Status, HTML, Empty, Redirect, RateLimit, Credits:
+		s.inPlace(fault, c.dialect).write(w)
 	}
+}
+
+// inPlace is the answer of a fault that asks nobody.
+func (s *Sandbox) inPlace(f Fault, d dialect) answer {
+	got := d.status(http.StatusOK) // for its headers
+	switch {
+	case f.Kind == HTML:
+		got.media, got.body = "text/html", []byte(htmlPage)
+	case f.Kind == Redirect:
+		got.header = append(got.header, headerLine{"Location", f.Location})
+	case f.Kind == RateLimit:
+		return d.limited(s.cfg.Clock(), f.Reset)
+	case f.Kind == Credits:
+		return d.credits()
+	case f.Kind == Status:
+		return d.status(f.Status)
+	}
+	got.status = f.Status
+	return got
+}
+
+// reworded says an accepted SMS in a way that its sender may not understand.
+// A mail has no body that could be worded otherwise.
+func (a answer) reworded(kind Kind) answer {
+	if a.reply == nil {
+		return a
+	}
+	switch {
+	case kind == BadJSON:
+		a.body = a.body[:len(a.body)/2]
+	case kind == NoContentType:
+		a.untyped = true
+	case kind == NumberTypes:
+		return a.reply.numbers()
+	case kind == XML:
+		return a.reply.xml()
+	case kind == PartialRefusal:
+		return a.reply.partial()
+	}
+	return a
 }
 
 // liftDeadlines lets a fault last longer than the server's own bounds, which
@@ -69,24 +124,9 @@ func recipients(body []byte) []string {
 	return request.addresses()
 }
 
-// limited is the answer to a sender that is too fast. Only a time above zero
-// puts the headers of the limit there (providers.md 2.3).
-func (s *Sandbox) limited(reset time.Duration) answer {
-	limited := statusAnswer(http.StatusTooManyRequests)
-	if reset > 0 {
-		at := s.clock().Unix() + int64(math.Ceil(reset.Seconds()))
-		limited.header = []headerLine{
-			{"X-RateLimit-Limit", "600"},
-			{"X-RateLimit-Remaining", "0"},
-			{"X-RateLimit-Reset", strconv.FormatInt(at, 10)},
-		}
-	}
-	return limited
-}
-
 // onceStored misbehaves about an accepted message and answers a refused one as usual.
 func onceStored(w http.ResponseWriter, got answer, misbehave func(answer)) {
-	if got.status != http.StatusAccepted {
+	if !got.accepted {
 		got.write(w)
 		return
 	}

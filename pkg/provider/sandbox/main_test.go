@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -30,18 +29,16 @@ type server struct {
 
 func start(t *testing.T) *server {
 	t.Helper()
-	s := New(Config{Clock: noon})
-	listener := httptest.NewServer(s.Handler())
-	transport := &http.Transport{MaxIdleConnsPerHost: 16, DisableCompression: true}
-	t.Cleanup(func() {
-		s.ClearFaults()
-		transport.CloseIdleConnections()
-		listener.Close()
-	})
-	return &server{Sandbox: s, url: listener.URL, client: &http.Client{
-		Transport:     transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	return startWith(t, Config{})
+}
+
+// stop stops a sandbox with its test.
+func stop(t *testing.T, s *Sandbox) {
+	t.Helper()
+	err := s.Stop(context.WithoutCancel(t.Context()))
+	if err != nil {
+		t.Errorf("stop: %v", err)
+	}
 }
 
 // reply is an answer apart from its body.

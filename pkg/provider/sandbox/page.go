@@ -6,10 +6,13 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
+
+	"doorcode/pkg/delivery"
 )
 
 //go:embed page
@@ -32,10 +35,13 @@ const pagePolicy = "default-src 'none'; style-src 'self'; frame-src 'self'; form
 // request to anybody. Styles and pictures within the mail are shown.
 const mailPolicy = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
 
-// parsePage parses the page at its first use.
-func parsePage() func() (*template.Template, error) {
+// maxBubbles is how many messages the phone shows.
+const maxBubbles = 30
+
+// parsePages parses the pages at their first use.
+func parsePages() func() (*template.Template, error) {
 	return sync.OnceValues(func() (*template.Template, error) {
-		return template.ParseFS(pageFiles, "page/inbox.html")
+		return template.ParseFS(pageFiles, "page/*.html")
 	})
 }
 
@@ -53,13 +59,21 @@ type inboxPage struct {
 // inboxRow is one message in the list.
 type inboxRow struct {
 	Href, From, To, Subject, Preview, Stamp, Clock string
-	Current                                        bool
+	Current, SMS                                   bool
 }
 
 // inboxMessage is the opened message.
 type inboxMessage struct {
 	Message
-	Stamp, Long, Href, FrameHref string
+	Title, Stamp, Long, Href, FrameHref string
+	// Phone is the thread on the phone of an SMS, oldest first; empty for a mail.
+	Phone []bubble
+}
+
+// bubble is one SMS on the phone.
+type bubble struct {
+	Href, From, Text, Stamp, Clock, Day string // Day is set on the first of a day
+	Current                             bool
 }
 
 // routePage adds the page, its style, and the frame of an HTML body.
@@ -75,11 +89,16 @@ func (s *Sandbox) routePage(mux *http.ServeMux) {
 
 // servePage shows the list and one message: the one of the path, else the newest.
 func (s *Sandbox) servePage(w http.ResponseWriter, r *http.Request) {
-	page, status := s.page(r.PathValue("id"), strings.TrimSpace(r.FormValue("to")))
+	page, status := s.page(r.PathValue("id"), bare(strings.TrimSpace(r.FormValue("to"))))
+	s.render(w, status, "inbox.html", page)
+}
+
+// render writes a page with the headers that keep it private.
+func (s *Sandbox) render(w http.ResponseWriter, status int, name string, page any) {
 	var body bytes.Buffer
-	parsed, err := s.template()
+	parsed, err := s.templates()
 	if err == nil {
-		err = parsed.Execute(&body, page)
+		err = parsed.ExecuteTemplate(&body, name, page)
 	}
 	if err != nil {
 		http.Error(w, "the page could not be made", http.StatusInternalServerError)
@@ -93,7 +112,7 @@ func (s *Sandbox) servePage(w http.ResponseWriter, r *http.Request) {
 // page gathers what the page shows.
 func (s *Sandbox) page(id, to string) (inboxPage, int) {
 	found := s.Messages(to)
-	page := inboxPage{To: to, Total: len(found), ListHref: "/" + filter(to), Refresh: refreshNewest}
+	page := inboxPage{To: plus(to), Total: len(found), ListHref: "/" + filter(to), Refresh: refreshNewest}
 	status := http.StatusOK
 	var shown Message
 	ok := len(found) > 0
@@ -110,7 +129,7 @@ func (s *Sandbox) page(id, to string) (inboxPage, int) {
 		page.Refresh = refreshEmpty
 	}
 	if ok {
-		page.Shown = opened(shown, to)
+		page.Shown = s.opened(shown, to)
 	}
 	for _, m := range found[:min(len(found), maxListed)] {
 		page.Rows = append(page.Rows, listed(m, to, ok && m.ID == shown.ID))
@@ -146,18 +165,58 @@ func listed(m Message, to string, current bool) inboxRow {
 	if name == "" {
 		name = m.From
 	}
+	subject, rest := m.Subject, preview(m.Text)
+	if m.Channel == delivery.SMS {
+		subject, rest = rest, ""
+	}
 	return inboxRow{
-		Href: href(m.ID) + filter(to), From: name, To: m.To, Subject: m.Subject, Preview: preview(m.Text),
+		Href: href(m.ID) + filter(to), From: name, To: plus(m.To), Subject: subject, Preview: rest, SMS: m.Channel == delivery.SMS,
 		Stamp: m.ReceivedAt.Format(time.RFC3339), Clock: m.ReceivedAt.Format("15:04:05"), Current: current,
 	}
 }
 
 // opened makes the view of the message itself.
-func opened(m Message, to string) *inboxMessage {
+func (s *Sandbox) opened(m Message, to string) *inboxMessage {
+	title := m.Subject
+	var phone []bubble
+	if m.Channel == delivery.SMS {
+		title, phone = "SMS to "+plus(m.To), s.phone(m, to)
+	}
 	return &inboxMessage{
-		Message: m, Stamp: m.ReceivedAt.Format(time.RFC3339), Long: m.ReceivedAt.Format("Monday, 2 January 2006, 15:04:05 MST"),
+		Message: m, Title: title, Phone: phone, Stamp: m.ReceivedAt.Format(time.RFC3339), Long: m.ReceivedAt.Format("Monday, 2 January 2006, 15:04:05 MST"),
 		Href: href(m.ID) + filter(to), FrameHref: href(m.ID) + "/html",
 	}
+}
+
+// phone is the thread that ends with the newest SMS to the number of a message,
+// or with the message itself where that one is too old to be among them.
+func (s *Sandbox) phone(m Message, to string) []bubble {
+	var thread []bubble
+	day := ""
+	list := s.Messages(m.To)
+	at := slices.IndexFunc(list, func(o Message) bool { return o.ID == m.ID })
+	if at >= maxBubbles {
+		list = list[at:]
+	}
+	for _, o := range slices.Backward(list[:min(len(list), maxBubbles)]) {
+		b := bubble{
+			Href: href(o.ID) + filter(to), From: o.From, Text: o.Text, Current: o.ID == m.ID,
+			Stamp: o.ReceivedAt.Format(time.RFC3339), Clock: o.ReceivedAt.Format("15:04"),
+		}
+		if today := o.ReceivedAt.Format("Monday, 2 January"); today != day {
+			day, b.Day = today, today
+		}
+		thread = append(thread, b)
+	}
+	return thread
+}
+
+// plus writes a number as people do; anything else stays as it is.
+func plus(to string) string {
+	if digits(to) {
+		return "+" + to
+	}
+	return to
 }
 
 // href is the address of the page of one message.
@@ -180,6 +239,9 @@ func preview(text string) string {
 	}
 	return strings.TrimSpace(string(line[:most])) + "…"
 }
+
+// Number is the number of the phone that is shown.
+func (p inboxPage) Number() string { return plus(p.Shown.To) }
 
 // Heading tells how many messages there are.
 func (p inboxPage) Heading() string {

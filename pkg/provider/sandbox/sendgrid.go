@@ -3,9 +3,6 @@ package sandbox
 import (
 	"bytes"
 	"compress/gzip"
-	"crypto/rand"
-	"crypto/subtle"
-	"encoding/base64"
 	"errors"
 	"io"
 	"mime"
@@ -13,7 +10,7 @@ import (
 	"strings"
 )
 
-// mailPath is the one path of the provider that is served (providers.md 2.1).
+// mailPath is where mail is sent (providers.md 2.1).
 const mailPath = "/v3/mail/send"
 
 // maxMail is the largest mail in bytes, also after decompression (providers.md 2.2).
@@ -24,6 +21,10 @@ var errTooLarge = errors.New("body is too large")
 
 // serveSendGrid answers whatever is asked of the provider.
 func (s *Sandbox) serveSendGrid(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, webhookPath) {
+		s.serveWebhooks(w, r)
+		return
+	}
 	if r.URL.Path != mailPath {
 		statusAnswer(http.StatusNotFound).write(w)
 		return
@@ -36,7 +37,10 @@ func (s *Sandbox) serveSendGrid(w http.ResponseWriter, r *http.Request) {
 	if r.Context().Err() != nil {
 		return // the sender has gone; there is nobody to answer
 	}
-	s.meet(w, r, body, func() answer { return s.judge(r, body, err) })
+	s.meet(w, r, call{
+		dialect: sendGridDialect(), recipients: recipients(body),
+		judge: func() answer { return s.judge(r, body, err) },
+	})
 }
 
 // judge decides about one request as the provider does and stores what it
@@ -59,22 +63,25 @@ func (s *Sandbox) judge(r *http.Request, body []byte, readErr error) answer {
 	if !ok {
 		return statusAnswer(http.StatusBadRequest)
 	}
-	refused := request.refusals(s.clock())
+	now := s.cfg.Clock()
+	refused := request.refusals(now)
 	if len(refused) > 0 {
 		return listAnswer(http.StatusBadRequest, refused)
 	}
 	if request.sandboxed() {
 		return answer{status: http.StatusOK}
 	}
-	id := newMessageID()
-	s.store.add(request.messages(id, s.clock(), body))
-	return answer{status: http.StatusAccepted, header: []headerLine{{"X-Message-Id", id}, {"X-Frame-Options", "DENY"}}}
+	id := s.ids.mailID()
+	batch := request.messages(id, now, body)
+	s.store.add(batch)
+	s.planEvents(batch)
+	return answer{status: http.StatusAccepted, accepted: true, header: []headerLine{{"X-Message-Id", id}, {"X-Frame-Options", "DENY"}}}
 }
 
 // authorized tells whether the request carries the key as a bearer.
 func (s *Sandbox) authorized(r *http.Request) bool {
 	scheme, key, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	return strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare([]byte(key), []byte(s.key)) == 1
+	return strings.EqualFold(scheme, "Bearer") && same(key, s.cfg.SendGridKey)
 }
 
 // readMail reads the whole body and decompresses it when it says so.
@@ -100,12 +107,4 @@ func readAtMost(r io.Reader) ([]byte, error) {
 		return nil, errTooLarge
 	}
 	return body, nil
-}
-
-// newMessageID draws 16 bytes, written as 22 base64url characters as in the
-// ids that were seen (providers.md 2.4).
-func newMessageID() string {
-	raw := make([]byte, 16)
-	_, _ = rand.Read(raw) // never fails, see crypto/rand
-	return base64.RawURLEncoding.EncodeToString(raw)
 }

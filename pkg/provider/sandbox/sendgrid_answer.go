@@ -3,20 +3,28 @@ package sandbox
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
+
+	"doorcode/pkg/delivery"
 )
 
 // helpPage is the page that the provider's refusals point to.
 const helpPage = "http://sendgrid.com/docs/API_Reference/Web_API_v3/Mail/errors.html#message."
 
-// answer is one reply of the provider.
+// answer is one reply of a provider.
 type answer struct {
-	status int
-	header []headerLine // added to those that every answer has
-	media  string       // of the body; JSON when empty
-	body   []byte
+	status   int
+	header   []headerLine // added to those that every answer has
+	bare     bool         // without the headers that every answer of SendGrid has
+	media    string       // of the body; JSON when empty
+	untyped  bool         // without a media type
+	body     []byte
+	accepted bool      // the message was stored
+	reply    *smsReply // what the body says, for the faults that say it otherwise
 }
 
 // headerLine keeps the provider's own spelling of a name.
@@ -60,7 +68,11 @@ func commonHeader() []headerLine {
 
 // start writes the status and the headers but that of the length.
 func (a answer) start(h http.Header) {
-	for _, line := range append(commonHeader(), a.header...) {
+	lines := a.header
+	if !a.bare {
+		lines = append(commonHeader(), lines...)
+	}
+	for _, line := range lines {
 		h[line.name] = []string{line.value}
 	}
 	media, connection := a.media, "keep-alive"
@@ -75,6 +87,9 @@ func (a answer) start(h http.Header) {
 		connection = "close"
 	}
 	h.Set("Content-Type", media)
+	if a.untyped {
+		h["Content-Type"] = nil // or the server would guess one
+	}
 	h.Set("Connection", connection)
 }
 
@@ -125,6 +140,30 @@ func statusAnswer(status int) answer {
 		text = "Error"
 	}
 	return messageAnswer(status, text)
+}
+
+// sendGridDialect words the faults that every provider can have.
+func sendGridDialect() dialect {
+	return dialect{
+		channel: delivery.Email,
+		status:  statusAnswer,
+		limited: limited,
+		credits: func() answer { return messageAnswer(http.StatusUnauthorized, "Maximum credits exceeded") },
+	}
+}
+
+// limited is the answer to a sender that is too fast. Only a time above zero
+// puts the headers of the limit there (providers.md 2.3).
+func limited(now time.Time, reset time.Duration) answer {
+	limited := statusAnswer(http.StatusTooManyRequests)
+	if reset > 0 {
+		limited.header = []headerLine{
+			{"X-RateLimit-Limit", "600"},
+			{"X-RateLimit-Remaining", "0"},
+			{"X-RateLimit-Reset", strconv.FormatInt(now.Unix()+int64(math.Ceil(reset.Seconds())), 10)},
+		}
+	}
+	return limited
 }
 
 // messageAnswer is an answer with one error that is about no field.

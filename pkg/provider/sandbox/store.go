@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -28,17 +29,20 @@ type Message struct {
 	ID string `json:"id"`
 	// Channel is the medium the message came for.
 	Channel delivery.Channel `json:"channel"`
-	// To and From are bare addresses.
+	// To and From are bare addresses, or a number without its plus and a sender.
 	To   string `json:"to"`
 	From string `json:"from"`
 	// Subject, Text and HTML are as they came, not unescaped, cut or trimmed.
 	Subject string `json:"subject"`
 	Text    string `json:"text"`
 	HTML    string `json:"html"`
+	// Parts is how many parts an SMS has; zero for a mail.
+	Parts int `json:"parts,omitempty"`
 	// ReceivedAt is the time of acceptance by the sandbox's clock.
 	ReceivedAt time.Time `json:"received_at"`
 
-	// ProviderID is what the sender was given as X-Message-Id.
+	// ProviderID is what the sender was given as X-Message-Id, or as the
+	// message-id of the first part.
 	ProviderID string `json:"-"`
 	// ToName and FromName are the display names, empty when there was none.
 	ToName   string `json:"-"`
@@ -47,6 +51,10 @@ type Message struct {
 	Headers    map[string]string `json:"-"`
 	CustomArgs map[string]string `json:"-"`
 	Categories []string          `json:"-"`
+	// ClientRef is the sender's own reference of an SMS, and TTL its life; both
+	// are zero when not given.
+	ClientRef string        `json:"-"`
+	TTL       time.Duration `json:"-"`
 	// Request is the body of the whole request, decompressed.
 	Request []byte `json:"-"`
 }
@@ -61,7 +69,7 @@ type store struct {
 	mu      sync.Mutex
 	kept    []Message // oldest first
 	bytes   int
-	total   int
+	total   map[delivery.Channel]int
 	seen    map[string]int
 	order   []string      // the keys of seen, oldest first
 	changed chan struct{} // closed and replaced when messages come
@@ -69,7 +77,7 @@ type store struct {
 
 // newStore returns an empty store.
 func newStore() *store {
-	return &store{seen: map[string]int{}, changed: make(chan struct{})}
+	return &store{total: map[delivery.Channel]int{}, seen: map[string]int{}, changed: make(chan struct{})}
 }
 
 // add stores the messages of one request at once.
@@ -79,8 +87,8 @@ func (s *store) add(batch []Message) {
 	for _, m := range batch {
 		s.kept = append(s.kept, m)
 		s.bytes += m.size()
-		s.total++
-		s.count(m.CustomArgs[referenceArgument])
+		s.total[m.Channel]++
+		s.count(cmp.Or(m.CustomArgs[referenceArgument], m.ClientRef))
 	}
 	for len(s.kept) > maxMessages || (s.bytes > maxBytes && len(s.kept) > 1) {
 		s.bytes -= s.kept[0].size()
@@ -107,7 +115,7 @@ func (s *store) count(reference string) {
 	}
 }
 
-// list returns the kept messages to an address, or all, newest first.
+// list returns the kept messages to an address or a number, or all, newest first.
 func (s *store) list(to string) []Message {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -117,13 +125,23 @@ func (s *store) list(to string) []Message {
 // matching copies the messages to an address, newest first. The caller holds
 // the lock.
 func (s *store) matching(to string) []Message {
-	found := []Message{}
+	found, to := []Message{}, bare(to)
 	for i := len(s.kept) - 1; i >= 0; i-- {
 		if to == "" || strings.EqualFold(s.kept[i].To, to) {
 			found = append(found, s.kept[i])
 		}
 	}
 	return found
+}
+
+// bare takes the plus off a number, and the blank that a plus becomes in the
+// query of an address. Anything else stays as it is.
+func bare(to string) string {
+	number := strings.TrimLeft(to, "+ ")
+	if digits(number) {
+		return number
+	}
+	return to
 }
 
 // wait takes the channel and the messages under one lock, so that no message slips
@@ -156,11 +174,11 @@ func (s *store) find(id string) (Message, bool) {
 	return Message{}, false
 }
 
-// counted tells how many messages were added since the last clear.
-func (s *store) counted() int {
+// counted tells how many messages of a channel were added since the last clear.
+func (s *store) counted(c delivery.Channel) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.total
+	return s.total[c]
 }
 
 // references copies the counts, so that the caller may keep them.
@@ -174,6 +192,6 @@ func (s *store) references() map[string]int {
 func (s *store) clear() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.kept, s.bytes, s.total = nil, 0, 0
+	s.kept, s.bytes, s.total = nil, 0, map[delivery.Channel]int{}
 	s.seen, s.order = map[string]int{}, nil
 }

@@ -30,8 +30,8 @@ func TestStore_KeepsTheNewestAndCountsAll(t *testing.T) {
 		s.add([]Message{{ID: fmt.Sprint(i)}})
 	}
 	kept := s.list("")
-	if len(kept) != maxMessages || kept[len(kept)-1].ID != "5" || s.counted() != maxMessages+5 {
-		t.Errorf("kept %d, oldest %s, counted %d", len(kept), kept[len(kept)-1].ID, s.counted())
+	if len(kept) != maxMessages || kept[len(kept)-1].ID != "5" || s.counted("") != maxMessages+5 {
+		t.Errorf("kept %d, oldest %s, counted %d", len(kept), kept[len(kept)-1].ID, s.counted(""))
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -109,6 +111,7 @@ func TestApp_TakesMailAndCountsIt(t *testing.T) {
 	const metric = `
 # HELP doorcode_sandbox_messages_total Messages that were accepted and stored since the start or since the inbox was emptied.
 # TYPE doorcode_sandbox_messages_total counter
+doorcode_sandbox_messages_total{channel="sms"} 0
 doorcode_sandbox_messages_total{channel="email"} `
 	err := testutil.GatherAndCompare(tel.Registry, strings.NewReader(metric+"0\n"), "doorcode_sandbox_messages_total")
 	if err != nil {
@@ -158,8 +161,83 @@ func TestApp_HasItsDefaults(t *testing.T) {
 			t.Errorf("%s has no help", setting.Name)
 		}
 	}
+	if cfg.VonageKey != sandbox.DefaultVonageKey || cfg.VonageSecret != sandbox.DefaultVonageSecret ||
+		cfg.VonageSignatureSecret != sandbox.DefaultVonageSignatureSecret || cfg.VonageReceiptMethod != "json" ||
+		cfg.VonageSignatureMethod != "sha256" || cfg.BatchInterval != sandbox.DefaultBatchInterval ||
+		cfg.BatchBytes != sandbox.DefaultBatchBytes || cfg.BatchLayout != string(sandbox.AfterComma) {
+		t.Errorf("config = %+v", cfg)
+	}
 	if (app.Config{}).Validate() == nil {
 		t.Error("an empty key is valid")
+	}
+}
+
+func TestApp_RefusesSettingsItDoesNotUnderstand(t *testing.T) {
+	t.Parallel()
+	for _, setting := range []string{
+		"DOORCODE_SANDBOX_VONAGE_KEY=short", "DOORCODE_SANDBOX_VONAGE_RECEIPT_METHOD=put", "DOORCODE_SANDBOX_VONAGE_SIGNATURE_METHOD=crc",
+		"DOORCODE_SANDBOX_VONAGE_RECEIPT_URL=nowhere", "DOORCODE_SANDBOX_BATCH_LAYOUT=none", "DOORCODE_SANDBOX_BATCH_INTERVAL=2h",
+	} {
+		_, err := config.Load[app.Config]("DOORCODE_SANDBOX_", []string{setting})
+		if err == nil {
+			t.Errorf("%s is valid", setting)
+		}
+	}
+}
+
+// text sends an SMS over a connection of its own.
+func text(ctx context.Context, addr string) error {
+	transport := &http.Transport{DisableKeepAlives: true}
+	defer transport.CloseIdleConnections()
+	form := url.Values{
+		"api_key": {sandbox.DefaultVonageKey}, "api_secret": {sandbox.DefaultVonageSecret},
+		"from": {"ExampleCo"}, "to": {"447911123456"}, "text": {"It is 493021."},
+	}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+addr+"/sms/json", strings.NewReader(form.Encode()))
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	got, err := (&http.Client{Transport: transport}).Do(r)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(io.Discard, got.Body)
+	return errors.Join(err, got.Body.Close())
+}
+
+func TestApp_PostsWebhooksByItself(t *testing.T) {
+	t.Parallel()
+	came := make(chan string, 10)
+	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { came <- r.URL.Path }))
+	t.Cleanup(receiver.Close)
+	a, tel, _ := run(t, "DOORCODE_SANDBOX_VONAGE_RECEIPT_URL="+receiver.URL+"/dlr", "DOORCODE_SANDBOX_BATCH_INTERVAL=10ms", "DOORCODE_SANDBOX_SEED=a")
+	_, _, err := a.Sandbox().EventWebhook(receiver.URL + "/events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = text(t.Context(), a.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = send(t.Context(), a.Addr(), sandbox.DefaultSendGridKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	seen := map[string]bool{}
+	for len(seen) < 2 {
+		select {
+		case path := <-came:
+			seen[path] = true
+		case <-ctx.Done():
+			t.Fatalf("only %v came", seen)
+		}
+	}
+	n, err := testutil.GatherAndCount(tel.Registry, "doorcode_sandbox_webhooks_total", "doorcode_sandbox_messages_total")
+	if err != nil || n != 6 {
+		t.Errorf("%d metrics, %v; want four results and two channels", n, err)
 	}
 }
 
@@ -240,5 +318,37 @@ func TestApp_RefusesAForeignRegistry(t *testing.T) {
 	_, err := app.New(load(t), tel)
 	if err == nil {
 		t.Error("two sandboxes count in one metric")
+	}
+}
+
+func TestApp_StopWaitsForTheWebhookOnItsWay(t *testing.T) {
+	t.Parallel()
+	came, let := make(chan struct{}), make(chan struct{})
+	receiver := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		close(came)
+		<-let
+	}))
+	t.Cleanup(receiver.Close)
+	a, _, _ := build(t, load(t, "DOORCODE_SANDBOX_VONAGE_RECEIPT_URL="+receiver.URL))
+	err := a.Start(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = text(t.Context(), a.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-came
+	stopped := make(chan error, 1)
+	go func() { stopped <- a.Stop(context.WithoutCancel(t.Context())) }()
+	select {
+	case err = <-stopped:
+		t.Errorf("it stopped while a webhook was on its way: %v", err)
+	default:
+	}
+	close(let)
+	err = <-stopped
+	if err != nil || a.Sandbox().WebhookCounts() != (sandbox.WebhookCounts{Taken: 1}) {
+		t.Errorf("stop = %v, counts %+v", err, a.Sandbox().WebhookCounts())
 	}
 }
