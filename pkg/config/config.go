@@ -28,13 +28,15 @@ const product = "DOORCODE_"
 // processes returns the names of all processes, as they stand after DOORCODE_ in the variables of each. A variable of
 // another process is none of our business: all of them may share one environment file.
 func processes() []string {
-	return []string{"AUTH", "EMAIL_DISPATCHER", "VERIFIER", "SANDBOX", "DEMO", "STANDALONE", "DOORCODECTL"}
+	return []string{
+		"AUTH", "EMAIL_DISPATCHER", "SMS_DISPATCHER", "VERIFIER", "RECEIPTS", "SANDBOX", "DEMO", "STANDALONE", "DOORCODECTL",
+	}
 }
 
 // shared returns the settings that belong to no single process. They are known to every process, also to one that has
 // no use for them.
 func shared() []string {
-	return []string{"DOORCODE_LOG_LEVEL", "DOORCODE_NATS_URL", "DOORCODE_DATABASE_URL"}
+	return []string{"DOORCODE_LOG_LEVEL", "DOORCODE_NATS_URL", "DOORCODE_NATS_CA_FILE", "DOORCODE_DATABASE_URL"}
 }
 
 // validator is what a configuration implements that has rules across its settings.

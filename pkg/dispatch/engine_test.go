@@ -50,6 +50,9 @@ func TestEngine_TellsAnAcceptanceOnce(t *testing.T) {
 	if err != nil || reference.Challenge != id || reference.Send != 1 || e.ID != m.Reference || e.Attempt != reference.Attempt {
 		t.Errorf("reference %q and event %q do not name the attempt of %s: %v", m.Reference, e.ID, id, err)
 	}
+	if !m.ExpiresAt.Equal(e.RequestedAt.Add(10 * time.Minute)) {
+		t.Errorf("the message says that its code dies at %v", m.ExpiresAt)
+	}
 	if m.NotAfter.After(time.Now().Add(15 * time.Second)) {
 		t.Error("a call may start in the second half of the broker's patience")
 	}

@@ -149,7 +149,7 @@ func (e *Engine) send(ctx context.Context, j *Job) error {
 		return giveBack(delivery.ReasonCanceled, "not called: the dispatcher was stopped")
 	}
 	m := j.Rendered
-	m.NotAfter = j.NotAfter
+	m.NotAfter, m.ExpiresAt = j.NotAfter, j.Send.ExpiresAt
 	if latest.Before(m.NotAfter) {
 		m.NotAfter = latest
 	}

@@ -1,7 +1,6 @@
 package message
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"unicode"
@@ -10,15 +9,14 @@ import (
 	"doorcode/pkg/account"
 )
 
-// maxBrand is the longest brand in characters: the subject stays readable in a
-// list of messages.
-const maxBrand = 40
-
 // The alphabets of what auth draws.
 const (
 	digits   = "0123456789"
 	capitals = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 )
+
+// hostCharacters are those of a host's name.
+const hostCharacters = digits + "abcdefghijklmnopqrstuvwxyz-"
 
 // check refuses facts that are not of the closed forms in which auth draws
 // them. With it no control character can reach the subject.
@@ -44,17 +42,6 @@ func consistsOf(s, alphabet string) bool {
 		}
 	}
 	return true
-}
-
-// checkBrand refuses a brand that could not stand in a subject line.
-func checkBrand(brand string) error {
-	switch {
-	case account.ValidateName(brand) != nil || strings.TrimSpace(brand) != brand:
-		return errors.New("the brand is empty or holds control characters")
-	case utf8.RuneCountInString(brand) > maxBrand:
-		return fmt.Errorf("the brand has more than %d characters", maxBrand)
-	}
-	return nil
 }
 
 // showName returns a workspace's name as far as a stranger's text may stand in

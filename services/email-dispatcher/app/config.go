@@ -1,8 +1,8 @@
 // Package app is the email-dispatcher as a value: settings, start, stop.
 //
-// It wires the engine of pkg/dispatch to the bus, to SendGrid behind a rate
-// and a breaker, and to the words of pkg/message. It holds the key of its own
-// channel and the provider's, and nothing else.
+// It is the process of pkg/dispatch/process with SendGrid and the e-mails of
+// pkg/message. It holds the key of its own channel and the provider's, and
+// nothing else.
 package app
 
 import (
@@ -10,15 +10,11 @@ import (
 	"fmt"
 
 	"doorcode/pkg/config"
+	"doorcode/pkg/delivery"
+	"doorcode/pkg/dispatch/process"
 	"doorcode/pkg/lifecycle"
 	"doorcode/pkg/message"
 	"doorcode/pkg/provider"
-)
-
-// The bounds of settings.
-const (
-	maxWorkers       = 512   // the consumer's MaxAckPending, over all replicas
-	maxRatePerSecond = 10000 // far above what any account is allowed
 )
 
 // Config is every setting of the process.
@@ -26,6 +22,7 @@ type Config struct {
 	OperationsListen string        `env:"DOORCODE_EMAIL_DISPATCHER_OPERATIONS_LISTEN" envDefault:"127.0.0.1:9093" help:"Address of /healthz, /readyz and /metrics."`
 	LogLevel         string        `env:"DOORCODE_LOG_LEVEL" envDefault:"info" help:"Least level of log lines: debug, info, warn or error."`
 	NATSURL          string        `env:"DOORCODE_NATS_URL" envDefault:"nats://127.0.0.1:4222" help:"Address of the NATS server."`
+	NATSCAFile       string        `env:"DOORCODE_NATS_CA_FILE" help:"File with the authorities, in PEM, that may vouch for NATS; when set, NATS is spoken over TLS 1.3 alone."`
 	NATSKeyFile      string        `env:"DOORCODE_EMAIL_DISPATCHER_NATS_KEY_FILE,required" help:"File with the seed of the NATS user email-dispatcher."`
 	ChannelKeyFile   string        `env:"DOORCODE_EMAIL_DISPATCHER_CHANNEL_KEY_FILE,required" help:"File with the key ring that opens the envelopes of e-mail."`
 	SendGridKey      config.Secret `env:"DOORCODE_EMAIL_DISPATCHER_SENDGRID_KEY_FILE,file,required" help:"File with the SendGrid API key; it needs the permission to send mail alone."`
@@ -47,22 +44,16 @@ func (c Config) Operations() lifecycle.Operations {
 // people unasked. Each error begins with the variable.
 func (c Config) Validate() error {
 	var problems []error
-	refuse := func(name string, err error) {
-		problems = append(problems, fmt.Errorf("DOORCODE_EMAIL_DISPATCHER_%s: %w", name, err))
+	check := func(name string, err error) {
+		if err != nil {
+			problems = append(problems, fmt.Errorf("DOORCODE_EMAIL_DISPATCHER_%s: %w", name, err))
+		}
 	}
 	_, err := provider.Endpoint{URL: c.SendGridURL, Live: c.Live}.Base()
-	if err != nil {
-		refuse("SENDGRID_URL", err)
-	}
-	_, err = message.New(c.Brand)
-	if err != nil {
-		refuse("BRAND", err)
-	}
-	if c.Workers < 1 || c.Workers > maxWorkers {
-		refuse("WORKERS", fmt.Errorf("%d is outside 1 to %d", c.Workers, maxWorkers))
-	}
-	if !(c.RatePerSecond >= 1 && c.RatePerSecond <= maxRatePerSecond) { // not-a-number included
-		refuse("RATE_PER_SECOND", fmt.Errorf("%g is outside 1 to %d", c.RatePerSecond, maxRatePerSecond))
-	}
+	check("SENDGRID_URL", err)
+	_, err = message.NewEmail(c.Brand)
+	check("BRAND", err)
+	check("WORKERS", process.CheckWorkers(delivery.Email, c.Workers))
+	check("RATE_PER_SECOND", process.CheckRate(c.RatePerSecond))
 	return errors.Join(problems...)
 }

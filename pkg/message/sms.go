@@ -1,0 +1,154 @@
+package message
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	texttemplate "text/template"
+	"time"
+	"unicode"
+
+	"doorcode/pkg/gsm7"
+)
+
+// The longest brand and host of a text message. With both of them and a code
+// of ten digits the short form of every language fits one part; the build
+// checks it (R12.3). Eleven is also what a sender's name may have.
+const (
+	maxSMSBrand = 11
+	maxHost     = 63
+)
+
+// maxRun is the longest run of digits in a brand: phones take a longer one for
+// the code (providers.md 8).
+const maxRun = 3
+
+// grace is how long a message may have waited without saying a minute less.
+const grace = 15 * time.Second
+
+// SMSRenderer writes the text messages of one brand and one login page. It is
+// safe for concurrent use.
+type SMSRenderer struct {
+	brand, host string
+	languages   catalogue[*texttemplate.Template]
+}
+
+// smsView is what the templates of a text message see.
+type smsView struct {
+	Brand, Code, Label string
+	Minutes            int
+}
+
+// NewSMS returns a renderer for a brand of 1 to 11 characters and the host of
+// the page where codes are typed, in lower case, with neither scheme nor port.
+// It refuses, with ErrBrand or ErrHost, what would not fit one part of GSM-7 in
+// every language with the longest code: two parts cost twice, may arrive apart,
+// and a character outside GSM-7 leaves room for 70 in place of 160.
+func NewSMS(brand, host string) (*SMSRenderer, error) {
+	err := checkBrand(brand, maxSMSBrand)
+	if err == nil {
+		err = checkCharacters(brand)
+	}
+	if err == nil {
+		err = checkHost(host)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("message: %w", err)
+	}
+	languages, err := read(func(file string) (*texttemplate.Template, error) {
+		return texttemplate.ParseFS(templates, file)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("message: %w", err)
+	}
+	r := &SMSRenderer{brand: brand, host: host, languages: languages}
+	for name, language := range languages {
+		_, err = r.write(language, smsView{Brand: brand, Code: "0000000000", Label: "XXX", Minutes: 10})
+		if err != nil {
+			return nil, fmt.Errorf("message: with this brand and %w, language %s: %w", ErrHost, name, err)
+		}
+	}
+	return r, nil
+}
+
+// Render writes a text message, or fails with ErrFacts.
+func (r *SMSRenderer) Render(f Facts) (Message, error) {
+	err := f.check()
+	if err != nil {
+		return Message{}, err
+	}
+	if f.WrittenAt.IsZero() {
+		return Message{}, fmt.Errorf("%w: time of writing", ErrFacts)
+	}
+	_, language := r.languages.choose(f.Locale)
+	text, err := r.write(language, smsView{Brand: r.brand, Code: f.Code, Label: f.Label, Minutes: f.minutes()})
+	if err != nil {
+		return Message{}, fmt.Errorf("%w: %w", ErrFacts, err)
+	}
+	return Message{Text: text}, nil
+}
+
+// write returns the first form that fits one part: the long one, else the short
+// one. Whatever the words, the last line binds the code to the host: phones
+// offer it on that page alone, and nothing may follow it (providers.md 8).
+func (r *SMSRenderer) write(language *texttemplate.Template, v smsView) (string, error) {
+	for _, form := range []string{"sms", "sms_short"} {
+		var text strings.Builder
+		err := language.ExecuteTemplate(&text, form, v)
+		if err != nil {
+			return "", fmt.Errorf("render message: %w", err)
+		}
+		_, _ = fmt.Fprintf(&text, "\n@%s #%s", r.host, v.Code) // never fails, see strings.Builder
+		parts, _, alphabet := gsm7.Parts(text.String())
+		if parts == 1 && alphabet == gsm7.GSM7 {
+			return text.String(), nil
+		}
+	}
+	return "", errors.New("the text does not fit one part")
+}
+
+// minutes is how many a code has left when the message is written, at least
+// one and at most its whole life: the clocks of two processes may differ.
+func (f Facts) minutes() int {
+	left := min(f.ExpiresAt.Sub(f.WrittenAt), f.ExpiresAt.Sub(f.CreatedAt))
+	return max(int((left+grace)/time.Minute), 1)
+}
+
+// checkCharacters refuses a brand that would move the message out of GSM-7, or
+// that holds digits which could pass for the code.
+func checkCharacters(brand string) error {
+	_, _, alphabet := gsm7.Parts(brand)
+	if alphabet != gsm7.GSM7 {
+		return fmt.Errorf("the %w holds a character outside the GSM-7 alphabet", ErrBrand)
+	}
+	run := 0
+	for _, r := range brand {
+		run++
+		if !unicode.IsDigit(r) {
+			run = 0
+		}
+		if run > maxRun {
+			return fmt.Errorf("the %w holds digits that could pass for a code", ErrBrand)
+		}
+	}
+	return nil
+}
+
+// checkHost refuses what is not the full name of a host, of at least two labels
+// in the form of RFC 1123 §2.1. An address of numbers is none, and a name of
+// other scripts stands in its ASCII form.
+func checkHost(host string) error {
+	labels := strings.Split(host, ".")
+	if len(host) > maxHost {
+		return fmt.Errorf("the %w has more than %d characters", ErrHost, maxHost)
+	}
+	if len(labels) < 2 || strings.Trim(labels[len(labels)-1], digits) == "" {
+		return fmt.Errorf("the %w is not a full name such as login.example.com", ErrHost)
+	}
+	for _, label := range labels {
+		if label == "" || strings.Trim(label, "-") != label || !consistsOf(label, hostCharacters) {
+			return fmt.Errorf("the %w is not a name of lower-case letters, digits and hyphens", ErrHost)
+		}
+	}
+	return nil
+}
