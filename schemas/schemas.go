@@ -1,6 +1,6 @@
 // Package schemas embeds the contracts of the project: the migrations of the
-// database, the JSON Schemas of the events with their vectors, and the OpenAPI
-// document of the HTTP API.
+// database, the JSON Schemas of the events with their vectors, the OpenAPI
+// document of the HTTP API, and the AsyncAPI document of the bus.
 package schemas
 
 import "embed"
@@ -20,3 +20,9 @@ var Events embed.FS
 //
 //go:embed openapi
 var OpenAPI embed.FS
+
+// AsyncAPI holds asyncapi.yaml: every subject on the bus, who speaks and who
+// hears on it. Its references lead into events and openapi.
+//
+//go:embed asyncapi.yaml
+var AsyncAPI []byte

@@ -39,8 +39,11 @@ const (
 
 // Config says how to reach the bus and as whom.
 type Config struct {
-	// URL is the server's address, `nats://host:port`.
+	// URL is the server's address, `nats://host:port`, or `tls://host:port` for one whose certificate the system trusts.
 	URL string
+	// CAFile names a file with the authorities, in PEM, that may vouch for the server. With it nothing but TLS 1.3 is
+	// spoken, from the first byte, and only to a server that proves the host name of URL. Empty leaves it to URL.
+	CAFile string
 	// Name is the user's name in nats.conf; the inbox prefix follows from it.
 	Name string
 	// KeyFile names the file with the user's nkey seed.
@@ -64,7 +67,7 @@ type Conn struct {
 }
 
 // Connect opens a connection. A server that is not there yet is waited for until ctx ends; a key that the server
-// refuses, or a file that holds none, is an error at once.
+// refuses, a server that cannot prove itself, or a file that does not hold what it should, is an error at once.
 func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 	if cfg.URL == "" || cfg.Name == "" || cfg.KeyFile == "" {
 		return nil, errors.New("connect to the bus: address, user name and key file are required")
@@ -77,7 +80,11 @@ func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
-	options := append(c.options(cfg.Name), key)
+	secure, err := transport(cfg.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the bus as %s: %w", cfg.Name, err)
+	}
+	options := append(c.options(cfg.Name), append(secure, key)...)
 	for {
 		// Not RetryOnFailedConnect: it would retry a refused key for ever as if the server were away.
 		c.nc, err = nats.Connect(cfg.URL, options...)
@@ -86,6 +93,9 @@ func Connect(ctx context.Context, cfg Config) (*Conn, error) {
 		}
 		if isRefused(err) {
 			return nil, fmt.Errorf("connect to the bus as %s: the server refuses the key: %w", cfg.Name, err)
+		}
+		if isUntrusted(err) {
+			return nil, fmt.Errorf("connect to the bus as %s: the server cannot be trusted: %w", cfg.Name, err)
 		}
 		if pause(ctx, dialPause) != nil {
 			return nil, fmt.Errorf("connect to the bus as %s: %w: %w", cfg.Name, ErrUnavailable, err)

@@ -14,7 +14,8 @@ import (
 	"doorcode/deploy"
 )
 
-const frontEndsConf = `# Further login front-ends, one account each. The form is that of FRONT_END_EXAMPLE in nats.conf:
+const frontEndsConf = `# Further login front-ends, one account each, as doorcodectl front-end create makes them. The form is that of
+# FRONT_END_EXAMPLE in nats.conf:
 #
 #   FRONT_END_<NAME> {
 #     imports: [ { service: { account: AUTH, subject: "doorcode.api.challenges.*" } } ]
@@ -28,7 +29,7 @@ const frontEndsConf = `# Further login front-ends, one account each. The form is
 // UserNames lists the users of nats.conf. Each is also the name of its process (front-end: of the example
 // account) and, with `.nk` behind it, of the file that holds its seed.
 func UserNames() []string {
-	return []string{"auth", "email-dispatcher", "verifier", "auditor", "doorcodectl", "front-end"}
+	return []string{"auth", "email-dispatcher", "sms-dispatcher", "receipts", "verifier", "auditor", "doorcodectl", "front-end"}
 }
 
 // NewUserKey makes a NATS user key. The seed is the secret that its process reads from a file; the public key
@@ -51,7 +52,7 @@ func NewUserKey() (seed, public string, err error) {
 }
 
 // WriteKeys makes dir ready for a server: a seed `<user>.nk` (mode 0600) for each user that has none, their public
-// keys in `nkeys.conf`, `nats.conf` itself, and an empty `front-ends.conf` if there is none. It may be called again
+// keys in `nkeys.conf`, `nats.conf` and `nats-tls.conf` themselves, and an empty `front-ends.conf` if there is none. It may be called again
 // and again: a seed that is there is kept. It returns the users it made a key for.
 func WriteKeys(dir string) ([]string, error) {
 	err := os.MkdirAll(dir, 0o700)
@@ -75,7 +76,10 @@ func WriteKeys(dir string) ([]string, error) {
 	if err != nil {
 		return made, err
 	}
-	err = writeFile(filepath.Join(dir, "nats.conf"), deploy.NATSConf())
+	err = errors.Join(
+		writeFile(filepath.Join(dir, "nats.conf"), deploy.NATSConf()),
+		writeFile(filepath.Join(dir, "nats-tls.conf"), deploy.NATSTLSConf()),
+	)
 	if err != nil {
 		return made, err
 	}

@@ -33,8 +33,8 @@ const (
 // ends of its own requests.
 func forbiddenToServices(more ...string) []string {
 	forbidden := []string{
-		"doorcode.dlq.other", "doorcode.receipt.email", "doorcode.verifier.other", "$SRV.PING",
-		"_INBOX_auth.x", "_INBOX_verifier.x", "_INBOX_email_dispatcher.x", "_R_.x",
+		"doorcode.dlq.other", "doorcode.verifier.other", "$SRV.PING", "_R_.x",
+		"_INBOX_auth.x", "_INBOX_verifier.x", "_INBOX_email_dispatcher.x", "_INBOX_sms_dispatcher.x", "_INBOX_receipts.x",
 	}
 	for _, call := range []string{
 		"INFO", "STREAM.NAMES", "STREAM.LIST", "STREAM.CREATE.X", "STREAM.UPDATE.DOORCODE_CHALLENGES",
@@ -44,7 +44,8 @@ func forbiddenToServices(more ...string) []string {
 		"CONSUMER.CREATE.DOORCODE_CHALLENGES", "CONSUMER.CREATE.DOORCODE_CHALLENGES.spy",
 		"CONSUMER.DURABLE.CREATE.DOORCODE_CHALLENGES.spy", "CONSUMER.DELETE.DOORCODE_CHALLENGES.recorder",
 		"CONSUMER.DELETE.DOORCODE_CHALLENGES.email-dispatcher", "CONSUMER.PAUSE.DOORCODE_CHALLENGES.email-dispatcher",
-		"CONSUMER.RESET.DOORCODE_CHALLENGES.recorder", "CONSUMER.MSG.NEXT.DOORCODE_CHALLENGES.sms-dispatcher",
+		"CONSUMER.DELETE.DOORCODE_CHALLENGES.sms-dispatcher", "CONSUMER.PAUSE.DOORCODE_CHALLENGES.sms-dispatcher",
+		"CONSUMER.RESET.DOORCODE_CHALLENGES.recorder", "CONSUMER.MSG.NEXT.DOORCODE_CHALLENGES.other",
 	} {
 		forbidden = append(forbidden, jsAPI+call, "$JS.API."+call)
 	}
@@ -63,7 +64,8 @@ func consumerGrants(stream, durable string) []string {
 func grants() map[string]grant {
 	email, challenges, deliveries := consumerGrants("DOORCODE_CHALLENGES", "email-dispatcher"),
 		consumerGrants("DOORCODE_CHALLENGES", "recorder"), consumerGrants("DOORCODE_DELIVERIES", "recorder")
-	recorder := slices.Concat(challenges, deliveries)
+	sms, recorder := consumerGrants("DOORCODE_CHALLENGES", "sms-dispatcher"), slices.Concat(challenges, deliveries)
+	receipts := []string{"doorcode.receipt.email", "doorcode.receipt.sms"}
 	read := jsAPI + "STREAM.MSG.GET.DOORCODE_CHALLENGES"
 	info := jsAPI + "STREAM.INFO."
 	return map[string]grant{
@@ -75,8 +77,8 @@ func grants() map[string]grant {
 				"doorcode.verifier.unlock",
 			},
 			subscribe: []string{"_INBOX_auth.>", "doorcode.api.challenges.*", "doorcode.changed", "$SRV.>"},
-			noPublish: forbiddenToServices(slices.Concat(recorder, email, []string{
-				"doorcode.api.challenges.create", "doorcode.outcome.approved",
+			noPublish: forbiddenToServices(slices.Concat(recorder, email, sms, receipts, []string{
+				"doorcode.api.challenges.create", "doorcode.outcome.approved", "doorcode.delivery.sms.attempted", "doorcode.dlq.sms",
 				"doorcode.delivery.email.attempted", "doorcode.directory.login_put", "doorcode.dlq.email", "doorcode.dlq.recorder",
 				"doorcode.changed", "doorcode.verifier.delivery", info + "DOORCODE_OUTCOMES", "doorcode.challenge.a.b",
 			})...),
@@ -89,33 +91,63 @@ func grants() map[string]grant {
 				"doorcode.verifier.delivery",
 			}),
 			subscribe: []string{"_INBOX_email_dispatcher.>"},
-			noPublish: forbiddenToServices(slices.Concat(recorder, []string{
-				"doorcode.api.challenges.create", "doorcode.challenge.email", "doorcode.outcome.approved",
-				"doorcode.delivery.sms.attempted", "doorcode.directory.login_put", "doorcode.dlq.recorder", "doorcode.changed",
+			noPublish: forbiddenToServices(slices.Concat(recorder, sms, receipts, []string{
+				"doorcode.api.challenges.create", "doorcode.challenge.email", "doorcode.challenge.sms", "doorcode.outcome.approved",
+				"doorcode.directory.login_put", "doorcode.dlq.recorder", "doorcode.changed",
 				"doorcode.verifier.check", "doorcode.verifier.resend", read, info + "DOORCODE_CHALLENGES",
 			})...),
 			noSubscribe: []string{
 				"doorcode.api.challenges.*", "doorcode.verifier.*", "doorcode.changed", "$SRV.>", "_INBOX_auth.>", "_INBOX_verifier.>",
+				"_INBOX_sms_dispatcher.>",
 			},
 		},
 		"verifier": {
 			inbox: "_INBOX_verifier",
 			publish: slices.Concat(recorder, []string{
-				read, info + "DOORCODE_CHALLENGES", info + "DOORCODE_DELIVERIES", "doorcode.challenge.email",
+				read, info + "DOORCODE_CHALLENGES", info + "DOORCODE_DELIVERIES", "doorcode.challenge.email", "doorcode.challenge.sms",
 				"doorcode.outcome.approved", "doorcode.directory.login_put", "doorcode.changed", "doorcode.dlq.recorder",
 			}),
 			subscribe: []string{"_INBOX_verifier.>", "doorcode.verifier.*", "$SRV.>"},
-			noPublish: forbiddenToServices(slices.Concat(email, []string{
+			noPublish: forbiddenToServices(slices.Concat(email, sms, receipts, []string{
 				"doorcode.api.challenges.create", "doorcode.delivery.email.attempted", "doorcode.dlq.email", "doorcode.verifier.check",
+				"doorcode.delivery.sms.attempted", "doorcode.dlq.sms",
 			})...),
 			noSubscribe: []string{"doorcode.api.challenges.*", "_INBOX_auth.>", "_INBOX_email_dispatcher.>"},
+		},
+		"sms-dispatcher": {
+			inbox: "_INBOX_sms_dispatcher",
+			publish: slices.Concat(sms, []string{
+				"doorcode.delivery.sms.attempted", "doorcode.delivery.sms.postponed", "doorcode.dlq.sms", "doorcode.verifier.delivery",
+			}),
+			subscribe: []string{"_INBOX_sms_dispatcher.>"},
+			noPublish: forbiddenToServices(slices.Concat(recorder, email, receipts, []string{
+				"doorcode.api.challenges.create", "doorcode.challenge.email", "doorcode.challenge.sms", "doorcode.outcome.approved",
+				"doorcode.directory.login_put", "doorcode.dlq.recorder", "doorcode.changed",
+				"doorcode.verifier.check", "doorcode.verifier.resend", read, info + "DOORCODE_CHALLENGES",
+			})...),
+			noSubscribe: []string{
+				"doorcode.api.challenges.*", "doorcode.verifier.*", "doorcode.changed", "$SRV.>", "_INBOX_auth.>", "_INBOX_email_dispatcher.>",
+			},
+		},
+		"receipts": {
+			inbox:     "_INBOX_receipts",
+			publish:   receipts,
+			subscribe: []string{"_INBOX_receipts.>"},
+			noPublish: forbiddenToServices(slices.Concat(recorder, email, sms, []string{
+				"doorcode.api.challenges.create", "doorcode.challenge.email", "doorcode.outcome.approved",
+				"doorcode.delivery.sms.attempted", "doorcode.dlq.email", "doorcode.dlq.sms", "doorcode.delivery.email.attempted", "doorcode.directory.login_put", "doorcode.dlq.recorder", "doorcode.changed",
+				"doorcode.verifier.check", "doorcode.verifier.delivery", "doorcode.receipt.email.x", read, info + "DOORCODE_DELIVERIES",
+			})...),
+			noSubscribe: []string{
+				"doorcode.receipt.*", "doorcode.challenge.*", "doorcode.changed", "doorcode.verifier.*", "$SRV.>", "_INBOX_verifier.>",
+			},
 		},
 		"auditor": {
 			inbox: "_INBOX_auditor",
 			subscribe: []string{
 				"doorcode.challenge.>", "doorcode.delivery.>", "doorcode.receipt.>", "doorcode.outcome.>", "doorcode.directory.>",
 			},
-			noPublish: forbiddenToServices(slices.Concat(recorder, email, []string{
+			noPublish: forbiddenToServices(slices.Concat(recorder, email, sms, receipts, []string{
 				"doorcode.api.challenges.create", "doorcode.challenge.email", "doorcode.outcome.approved", read,
 			})...),
 			noSubscribe: []string{"doorcode.dlq.>", "doorcode.api.challenges.*", "doorcode.verifier.*", "_INBOX_auditor.>", "_INBOX_auth.>"},
@@ -134,7 +166,7 @@ func grants() map[string]grant {
 			inbox:     "_INBOX_front_end",
 			publish:   []string{"doorcode.api.challenges.create", "doorcode.api.challenges.check"},
 			subscribe: []string{"_INBOX_front_end.>"},
-			noPublish: forbiddenToServices(slices.Concat(recorder, email, []string{
+			noPublish: forbiddenToServices(slices.Concat(recorder, email, sms, receipts, []string{
 				"doorcode.challenge.email", "doorcode.outcome.approved", "doorcode.verifier.check", "doorcode.api.workspaces.put",
 				"doorcode.api.challenges.a.b",
 			})...),
@@ -184,6 +216,31 @@ func TestP10_EachCredentialCanDoItsJobAndNothingElse(t *testing.T) {
 			check("publish", g.noPublish, true, send)
 			check("subscribe", g.subscribe, false, listen)
 			check("subscribe", append(g.noSubscribe, ">", "*", "doorcode.>", "$JS.>", "_INBOX.>", "_R_.>"), true, listen)
+		})
+	}
+}
+
+// What one dispatcher may do, the other may not, but for the question that both put to the verifier.
+func TestP10_ADispatcherTouchesNothingOfTheOtherChannel(t *testing.T) {
+	t.Parallel()
+	for user, other := range map[string]string{"email-dispatcher": "sms-dispatcher", "sms-dispatcher": "email-dispatcher"} {
+		t.Run(user, func(t *testing.T) {
+			t.Parallel()
+			b := bustest.Start(t)
+			own, foreign := grants()[user], grants()[other]
+			for _, subject := range foreign.publish {
+				if subject == "doorcode.verifier.delivery" {
+					continue
+				}
+				if !refused(t, b, user, own.inbox, func(nc *nats.Conn) error { return nc.PublishRequest(subject, own.inbox+".answer", nil) }) {
+					t.Errorf("publish %s is not refused", subject)
+				}
+			}
+			for _, subject := range foreign.subscribe {
+				if !refused(t, b, user, own.inbox, func(nc *nats.Conn) error { _, err := nc.SubscribeSync(subject); return err }) {
+					t.Errorf("subscribe %s is not refused", subject)
+				}
+			}
 		})
 	}
 }

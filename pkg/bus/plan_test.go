@@ -38,6 +38,7 @@ func TestPlan_MakesEverythingOnceAndThenNothing(t *testing.T) {
 	changes := plan(t, b, counter(41))
 	want := `create stream DOORCODE_CHALLENGES
 create consumer email-dispatcher of DOORCODE_CHALLENGES
+create consumer sms-dispatcher of DOORCODE_CHALLENGES
 create consumer recorder of DOORCODE_CHALLENGES
 create stream DOORCODE_DELIVERIES
 create consumer recorder of DOORCODE_DELIVERIES
@@ -105,11 +106,13 @@ func TestPlan_NamesEachChange(t *testing.T) {
 		c.MaxAge, c.Subjects = time.Hour, []string{email}
 	})
 	alterConsumer(t, js, bus.Challenges, bus.EmailDispatcher, func(c *jetstream.ConsumerConfig) { c.AckWait = time.Minute })
+	alterConsumer(t, js, bus.Challenges, bus.SMSDispatcher, func(c *jetstream.ConsumerConfig) { c.MaxAckPending = 512 })
 
 	changes := plan(t, b, counter(99))
 	want := `change DOORCODE_CHALLENGES.subjects [doorcode.challenge.email] → [doorcode.challenge.*]
 change DOORCODE_CHALLENGES.max_age 1h0m0s → 168h0m0s
 change DOORCODE_CHALLENGES/email-dispatcher.ack_wait 1m0s → 30s
+change DOORCODE_CHALLENGES/sms-dispatcher.max_ack_pending 512 → 256
 `
 	if diff := cmp.Diff(want, changes.String()); diff != "" {
 		t.Errorf("plan (-want +got):\n%s", diff)

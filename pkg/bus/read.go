@@ -34,9 +34,22 @@ type storedMessage struct {
 	Time     time.Time `json:"time"`
 }
 
-// Get reads one message by its sequence. It asks the stream's leader: a direct get from a follower may miss what was
-// stored a moment ago (nats-postgres.md 5). ErrNotFound and ErrUnavailable are told apart.
+// Stored is a message as a stream holds it.
+type Stored struct {
+	Message
+	Sequence uint64
+	Time     time.Time // when the stream took it, by the server's clock
+}
+
+// Get reads one message by its sequence; see Read.
 func (c *Conn) Get(ctx context.Context, stream string, sequence uint64) (Message, error) {
+	stored, err := c.Read(ctx, stream, sequence)
+	return stored.Message, err
+}
+
+// Read reads one message by its sequence, and when it was stored. It asks the stream's leader: a direct get from a follower may miss what was
+// stored a moment ago (nats-postgres.md 5). ErrNotFound and ErrUnavailable are told apart.
+func (c *Conn) Read(ctx context.Context, stream string, sequence uint64) (Stored, error) {
 	var answer struct {
 		Message *storedMessage      `json:"message"`
 		Error   *jetstream.APIError `json:"error"`
@@ -44,26 +57,51 @@ func (c *Conn) Get(ctx context.Context, stream string, sequence uint64) (Message
 	request := fmt.Appendf(nil, `{"seq":%d}`, sequence)
 	err := c.ask(ctx, "STREAM.MSG.GET."+stream, request, &answer)
 	if err != nil {
-		return Message{}, fmt.Errorf("read %s at %d: %w", stream, sequence, err)
+		return Stored{}, fmt.Errorf("read %s at %d: %w", stream, sequence, err)
 	}
 	if answer.Error != nil && answer.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound {
-		return Message{}, fmt.Errorf("read %s at %d: %w", stream, sequence, ErrNotFound)
+		return Stored{}, fmt.Errorf("read %s at %d: %w", stream, sequence, ErrNotFound)
 	}
 	if answer.Error != nil {
-		return Message{}, fmt.Errorf("read %s at %d: %w", stream, sequence, answer.Error)
+		return Stored{}, fmt.Errorf("read %s at %d: %w", stream, sequence, answer.Error)
 	}
 	stored := answer.Message
 	if stored == nil || stored.Sequence != sequence {
-		return Message{}, fmt.Errorf("read %s at %d: the answer is about another message", stream, sequence)
+		return Stored{}, fmt.Errorf("read %s at %d: the answer is about another message", stream, sequence)
 	}
 	header := nats.Header{}
 	if len(stored.Header) > 0 {
 		header, err = nats.DecodeHeadersMsg(stored.Header)
 		if err != nil {
-			return Message{}, fmt.Errorf("read the headers of %s at %d: %w", stream, sequence, err)
+			return Stored{}, fmt.Errorf("read the headers of %s at %d: %w", stream, sequence, err)
 		}
 	}
-	return decode(stored.Subject, header, stored.Data), nil
+	message := decode(stored.Subject, header, stored.Data)
+	return Stored{Message: message, Sequence: stored.Sequence, Time: stored.Time}, nil
+}
+
+// List reads the newest messages of a stream, limit at most, oldest first. What leaves the stream meanwhile is left out.
+func (c *Conn) List(ctx context.Context, stream string, limit uint64) ([]Stored, error) {
+	state, err := c.StreamState(ctx, stream)
+	if err != nil || state.Messages == 0 {
+		return nil, err
+	}
+	first := state.First
+	if state.Last >= limit {
+		first = max(first, state.Last-limit+1)
+	}
+	var messages []Stored
+	for sequence := first; sequence <= state.Last; sequence++ {
+		message, err := c.Read(ctx, stream, sequence)
+		if errors.Is(err, ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		messages = append(messages, message)
+	}
+	return messages, nil
 }
 
 type streamInfo struct {

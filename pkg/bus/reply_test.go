@@ -28,12 +28,15 @@ import (
 // foreignReplies are reply subjects that would be worth something to whoever can have them written to.
 func foreignReplies() []string {
 	replies := []string{
-		"doorcode.challenge.email", "doorcode.delivery.email.attempted", "doorcode.delivery.sms.attempted", "doorcode.receipt.email", "doorcode.outcome.approved",
-		"doorcode.directory.login_put", "doorcode.dlq.x", "doorcode.dlq.email", "doorcode.dlq.recorder",
+		"doorcode.challenge.email", "doorcode.challenge.sms", "doorcode.delivery.email.attempted", "doorcode.delivery.sms.attempted",
+		"doorcode.receipt.email", "doorcode.receipt.sms", "doorcode.outcome.approved",
+		"doorcode.directory.login_put", "doorcode.dlq.x", "doorcode.dlq.email", "doorcode.dlq.sms", "doorcode.dlq.recorder",
 		"doorcode.verifier.check", "doorcode.verifier.unlock", "doorcode.api.challenges.create", "doorcode.changed",
-		"_INBOX_auth.x", "_INBOX_verifier.x", "_INBOX_email_dispatcher.x", "_INBOX_doorcodectl.x",
+		"_INBOX_auth.x", "_INBOX_verifier.x", "_INBOX_email_dispatcher.x", "_INBOX_sms_dispatcher.x", "_INBOX_receipts.x",
+		"_INBOX_doorcodectl.x",
 		"$JS.ACK.DOORCODE_CHALLENGES.recorder.1.1.1.1700000000000000000.0",
 		"$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.DOORCODE_CHALLENGES.email-dispatcher",
+		"$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.DOORCODE_CHALLENGES.sms-dispatcher",
 	}
 	for _, stream := range bus.Streams() {
 		for _, call := range []string{"STREAM.PURGE.", "STREAM.DELETE.", "STREAM.INFO."} {
@@ -55,12 +58,13 @@ func body(subject string) []byte {
 	}
 }
 
-// seed puts one message into every event stream and a second one into that of the consumers.
+// seed puts messages into every event stream, of both channels where they differ, and a second one for a consumer.
 func seed(t *testing.T, b *bustest.Bus) {
 	t.Helper()
 	for id, subject := range map[string]string{
 		"1": email, "2": email, "3": "doorcode.delivery.email.attempted", "4": "doorcode.outcome.approved",
-		"5": "doorcode.directory.login_put",
+		"5": "doorcode.directory.login_put", "6": "doorcode.challenge.sms", "7": "doorcode.challenge.sms",
+		"8": "doorcode.delivery.sms.attempted", "9": "doorcode.receipt.sms",
 	} {
 		_, err := b.Admin().Publish(patience(t), bus.Message{Subject: subject, ID: id, Data: []byte("seed")})
 		if err != nil {
@@ -85,7 +89,7 @@ func contents(t *testing.T, b *bustest.Bus) map[string]int {
 func ownRight(request string) (string, bool) {
 	for prefix, stream := range map[string]string{
 		"doorcode.challenge.": bus.Challenges, "doorcode.delivery.": bus.Deliveries, "doorcode.outcome.": bus.Outcomes,
-		"doorcode.directory.": bus.Directory, "doorcode.dlq.": bus.DeadLetter,
+		"doorcode.receipt.": bus.Deliveries, "doorcode.directory.": bus.Directory, "doorcode.dlq.": bus.DeadLetter,
 	} {
 		if strings.HasPrefix(request, prefix) {
 			return stream, true
@@ -170,7 +174,8 @@ func places(g grant) []string {
 	for _, subject := range g.publish {
 		stream, ok := ownRight(subject)
 		if ok {
-			allowed = append(allowed, stream+" "+subject, stream+" "+email, stream+" doorcode.delivery.email.attempted")
+			allowed = append(allowed, stream+" "+subject, stream+" "+email, stream+" doorcode.delivery.email.attempted",
+				stream+" doorcode.challenge.sms", stream+" doorcode.delivery.sms.attempted", stream+" doorcode.receipt.sms")
 		}
 	}
 	return allowed
@@ -202,7 +207,8 @@ func eavesdrop(t *testing.T, b *bustest.Bus, but string) func() []string {
 	t.Helper()
 	var subs []*nats.Subscription
 	for user, inbox := range map[string]string{
-		"auth": "_INBOX_auth", "verifier": "_INBOX_verifier", "email-dispatcher": "_INBOX_email_dispatcher", "doorcodectl": "_INBOX_doorcodectl",
+		"auth": "_INBOX_auth", "verifier": "_INBOX_verifier", "email-dispatcher": "_INBOX_email_dispatcher",
+		"sms-dispatcher": "_INBOX_sms_dispatcher", "receipts": "_INBOX_receipts", "doorcodectl": "_INBOX_doorcodectl",
 	} {
 		if user == but {
 			continue

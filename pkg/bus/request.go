@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 )
 
@@ -21,15 +22,31 @@ func (e *ServiceError) Error() string {
 	return fmt.Sprintf("service error %d %s", e.Code, http.StatusText(e.Code))
 }
 
+// Refusal returns status and body, for callers that do not know this package.
+func (e *ServiceError) Refusal() (status int, body []byte) { return e.Code, e.Body }
+
 // Request asks one question and returns the answer's data. A refusal is a *ServiceError; no answer, for whatever
 // reason, wraps ErrUnavailable. Without a deadline in ctx it waits ten seconds.
 func (c *Conn) Request(ctx context.Context, subject string, data []byte) ([]byte, error) {
+	return c.Ask(ctx, subject, nil, data)
+}
+
+// Ask is Request with headers, whose names stay as they are. One that steers the server is an error.
+func (c *Conn) Ask(ctx context.Context, subject string, header map[string]string, data []byte) ([]byte, error) {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, defaultTimeout)
 		defer cancel()
 	}
-	msg, err := c.nc.RequestWithContext(ctx, subject, data)
+	request := nats.NewMsg(subject)
+	request.Data = data
+	for name, value := range header {
+		if isSteering(name) {
+			return nil, fmt.Errorf("ask %s: %w", subject, errSteering)
+		}
+		request.Header[name] = []string{value}
+	}
+	msg, err := c.nc.RequestMsgWithContext(ctx, request)
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w: %w", subject, ErrUnavailable, err)
 	}

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 )
 
@@ -24,6 +25,8 @@ type ServiceConfig struct {
 	Endpoints []Endpoint
 	// Workers is how many requests are handled at the same time, over all endpoints. More are answered 503 at once.
 	Workers int
+	// Full is the body of that 503.
+	Full []byte
 }
 
 // Endpoint is one subject and its handler. The handler's context ends after ten seconds. What it returns is the
@@ -46,6 +49,7 @@ type Service struct {
 	conn    *Conn
 	micro   micro.Service
 	slots   chan struct{}
+	full    []byte
 	ctx     context.Context //nolint:containedctx // It outlives the call that made it: the parent of every request's.
 	cancel  context.CancelFunc
 	mu      sync.Mutex // guards stopped and Add of running
@@ -59,7 +63,7 @@ func (c *Conn) Serve(ctx context.Context, cfg ServiceConfig) (*Service, error) {
 	if cfg.Workers < 1 {
 		return nil, fmt.Errorf("serve %s: at least one worker is required", cfg.Name)
 	}
-	service := &Service{conn: c, slots: make(chan struct{}, cfg.Workers)}
+	service := &Service{conn: c, slots: make(chan struct{}, cfg.Workers), full: cfg.Full}
 	service.ctx, service.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	var err error
 	// Handlers of micro run one after the other, so each only hands off.
@@ -122,7 +126,7 @@ func (s *Service) handOff(endpoint Endpoint, r micro.Request) {
 		return
 	}
 	if !s.take() {
-		s.refuse(r, http.StatusServiceUnavailable, nil)
+		s.refuse(r, http.StatusServiceUnavailable, s.full)
 		return
 	}
 	go func() {
@@ -153,7 +157,7 @@ func (s *Service) handle(endpoint Endpoint, r micro.Request) {
 	request := Request{Subject: r.Subject(), Header: plainHeader(r.Headers()), Data: r.Data()}
 	answer, err := endpoint.Handle(ctx, request)
 	if err == nil {
-		s.answered(r, r.Respond(answer))
+		s.respond(r, nil, answer)
 		return
 	}
 	if refusal, ok := errors.AsType[*ServiceError](err); ok && refusal.Code != 0 {
@@ -169,10 +173,13 @@ func (s *Service) refuse(r micro.Request, code int, body []byte) {
 	if text == "" {
 		text = "error"
 	}
-	s.answered(r, r.Error(strconv.Itoa(code), text, body))
+	s.respond(r, nats.Header{micro.ErrorHeader: {text}, micro.ErrorCodeHeader: {strconv.Itoa(code)}}, body)
 }
 
-func (s *Service) answered(r micro.Request, err error) {
+// respond publishes an answer itself: the request's own methods note an error for micro's figures, which micro reads when
+// the handler returns, and that is before a handed off request is answered.
+func (s *Service) respond(r micro.Request, header nats.Header, data []byte) {
+	err := s.conn.nc.PublishMsg(&nats.Msg{Subject: r.Reply(), Header: header, Data: data})
 	if err != nil {
 		s.conn.log.Warn("request not answered", "subject", r.Subject(), "error", err)
 	}

@@ -21,6 +21,7 @@ const (
 // Names of the durable consumers.
 const (
 	EmailDispatcher = "email-dispatcher"
+	SMSDispatcher   = "sms-dispatcher"
 	Recorder        = "recorder"
 )
 
@@ -68,11 +69,15 @@ func Streams() []Stream {
 		Durable: EmailDispatcher, Filter: "doorcode.challenge.email",
 		AckWait: 30 * time.Second, MaxDeliver: 6, MaxAckPending: 512, MaxWaiting: 512,
 	}
+	sms := ConsumerSpec{
+		Durable: SMSDispatcher, Filter: "doorcode.challenge.sms",
+		AckWait: 30 * time.Second, MaxDeliver: 6, MaxAckPending: 256, MaxWaiting: 512,
+	}
 	return []Stream{
 		{
 			Name: Challenges, Subjects: []string{"doorcode.challenge.*"}, Numbered: true,
 			MaxAge: 7 * day, MaxBytes: 2 * gib, MaxMsgSize: 16 << 10, Duplicates: 10 * time.Minute,
-			Consumers: []ConsumerSpec{email, recorder},
+			Consumers: []ConsumerSpec{email, sms, recorder},
 		},
 		{
 			Name: Deliveries, Subjects: []string{"doorcode.delivery.*.*", "doorcode.receipt.*"},

@@ -30,6 +30,7 @@ const (
 	DeliveryAttempted  Type = "delivery.v1.attempted"
 	DeliveryPostponed  Type = "delivery.v1.postponed"
 	DeliveryAbandoned  Type = "delivery.v1.abandoned"
+	ReceiptRecorded    Type = "receipt.v1.recorded"
 	WorkspacePut       Type = "directory.v1.workspace_put"
 	WorkspaceRemoved   Type = "directory.v1.workspace_removed"
 	LoginPut           Type = "directory.v1.login_put"
@@ -42,7 +43,7 @@ const (
 func Types() []Type {
 	return []Type{
 		ChallengeIssued, ChallengeApproved, ChallengeExpired, ChallengeCanceled, ChallengeExhausted, CheckRejected,
-		DeliveryRequested, DeliveryAttempted, DeliveryPostponed, DeliveryAbandoned,
+		DeliveryRequested, DeliveryAttempted, DeliveryPostponed, DeliveryAbandoned, ReceiptRecorded,
 		WorkspacePut, WorkspaceRemoved, LoginPut, LoginRemoved, LoginLocked, LoginUnlocked,
 	}
 }
@@ -68,7 +69,8 @@ type Event struct {
 	Source string // the process, such as `doorcode/auth`
 	Time   time.Time
 	// Subject is the id of the challenge, or of the workspace for directory
-	// events (a CloudEvents attribute, not a NATS subject).
+	// events (a CloudEvents attribute, not a NATS subject). It is empty for a
+	// receipt that names no challenge.
 	Subject string
 	// Traceparent is the W3C trace context of the cause; it may be empty.
 	Traceparent string
@@ -93,8 +95,10 @@ func (e Event) Header() map[string]string {
 		"ce-type":            string(e.Type),
 		"ce-source":          e.Source,
 		"ce-time":            e.Time.UTC().Format(time.RFC3339Nano),
-		"ce-subject":         e.Subject,
 		"ce-datacontenttype": "application/json",
+	}
+	if e.Subject != "" { // CloudEvents knows no empty one.
+		h["ce-subject"] = e.Subject
 	}
 	if e.Traceparent != "" {
 		h["traceparent"] = e.Traceparent
@@ -129,8 +133,8 @@ func Parse(subject string, header map[string]string, data []byte) (Event, error)
 	return e, nil
 }
 
-// channelOf reads the one field that the subjects of challenges and deliveries
-// are made of.
+// channelOf reads the one field that the subjects of challenges, deliveries and
+// receipts are made of.
 func channelOf(data []byte) string {
 	var c struct {
 		Channel string `json:"channel"`
@@ -141,8 +145,8 @@ func channelOf(data []byte) string {
 	return c.Channel
 }
 
-// SubjectOf returns the NATS subject of a type; channel counts for challenges
-// and deliveries alone. It fails with ErrMalformed for an unknown type or a
+// SubjectOf returns the NATS subject of a type; channel counts for challenges,
+// deliveries and receipts alone. It fails with ErrMalformed for an unknown type or a
 // channel that is no single lower-case word.
 func SubjectOf(t Type, channel string) (string, error) {
 	noun, verb, found := strings.Cut(string(t), ".v1.")
@@ -154,6 +158,8 @@ func SubjectOf(t Type, channel string) (string, error) {
 		return channelSubject("doorcode.challenge.", channel, "")
 	case DeliveryAttempted, DeliveryPostponed, DeliveryAbandoned:
 		return channelSubject("doorcode.delivery.", channel, "."+verb)
+	case ReceiptRecorded:
+		return channelSubject("doorcode.receipt.", channel, "")
 	case ChallengeApproved, ChallengeExpired, ChallengeCanceled, ChallengeExhausted:
 		return "doorcode.outcome." + verb, nil
 	case CheckRejected:

@@ -29,6 +29,8 @@ func payloadOf(t *testing.T, typ event.Type) any {
 		return &event.Requested{}
 	case event.DeliveryAttempted, event.DeliveryPostponed, event.DeliveryAbandoned:
 		return &event.Delivery{}
+	case event.ReceiptRecorded:
+		return &event.Receipt{}
 	case event.ChallengeApproved, event.ChallengeExpired, event.ChallengeCanceled, event.ChallengeExhausted, event.CheckRejected:
 		return &event.Outcome{}
 	case event.WorkspacePut, event.WorkspaceRemoved, event.LoginPut, event.LoginRemoved, event.LoginLocked, event.LoginUnlocked:
@@ -134,11 +136,27 @@ func TestP4_NoEventHasAFieldForACodeOrARecipientInClear(t *testing.T) {
 func TestSubjectOf_RefusesChannelsThatAreNoWord(t *testing.T) {
 	t.Parallel()
 	for _, channel := range []string{"", "*", ">", "email.x", "Email", "e mail"} {
-		for _, typ := range []event.Type{event.ChallengeIssued, event.DeliveryAttempted} {
+		for _, typ := range []event.Type{event.ChallengeIssued, event.DeliveryAttempted, event.ReceiptRecorded} {
 			_, err := event.SubjectOf(typ, channel)
 			if !errors.Is(err, event.ErrMalformed) {
 				t.Errorf("%s on channel %q: %v", typ, channel, err)
 			}
+		}
+	}
+}
+
+func TestReceiptID_FollowsFromItsPartsAlone(t *testing.T) {
+	t.Parallel()
+	id := event.ReceiptID("sendgrid", "a", "bc")
+	if id != event.ReceiptID("sendgrid", "a", "bc") || len(id) != len("receipt.")+22 {
+		t.Errorf("%s is not what the same parts give, or has another length", id)
+	}
+	for _, other := range []string{
+		event.ReceiptID("vonage", "a", "bc"), event.ReceiptID("sendgrid", "ab", "c"), event.ReceiptID("sendgrid", "a", "bc", ""),
+		event.ReceiptID("sendgrid"), event.ReceiptID("", "sendgrid", "a", "bc"),
+	} {
+		if other == id {
+			t.Error("other parts have the same id")
 		}
 	}
 }

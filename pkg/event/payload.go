@@ -43,8 +43,11 @@ type Route struct {
 	Recipient string `json:"recipient"` // masked
 	Address   []byte `json:"address"`   // keyed hash of the recipient
 	// PerHour and PerDay are the limits of messages to this recipient.
-	PerHour  int    `json:"per_hour"`
-	PerDay   int    `json:"per_day"`
+	PerHour int `json:"per_hour"`
+	PerDay  int `json:"per_day"`
+	// Cap is the most messages of this channel within a day over all
+	// recipients; 0 is none.
+	Cap      int    `json:"cap,omitempty"`
 	Envelope string `json:"envelope"`
 }
 

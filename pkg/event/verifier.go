@@ -104,3 +104,16 @@ type DeliveryReply struct {
 	Ended    bool `json:"ended"`
 	Accepted bool `json:"accepted"`
 }
+
+// SubjectChanged carries, on core NATS, the ids of challenges that were just
+// changed: a hint that wakes whoever shows one, never a fact to rely on.
+const SubjectChanged = "doorcode.changed"
+
+// MaxChanged is how many ids one Changed holds at most, so that it fits a
+// message of the bus (64 KB).
+const MaxChanged = 1000
+
+// Changed is the data on SubjectChanged.
+type Changed struct {
+	Challenges []string `json:"challenges"`
+}

@@ -350,11 +350,20 @@ func TestCheck_AFifthWrongCodeHasNoneLeftAndClosesTheChallenge(t *testing.T) {
 // validate checks an event against its schema and the subject it goes to.
 func validate(t *testing.T, e event.Event) {
 	t.Helper()
-	subject, err := event.SubjectOf(e.Type, "email")
+	subject, err := event.SubjectOf(e.Type, channelOf(e))
 	if err != nil {
 		t.Fatal(err)
 	}
 	eventtest.Validate(t, subject, e)
+}
+
+// channelOf is the channel that an event names, or email.
+func channelOf(e event.Event) string {
+	send, err := event.SendOf(e)
+	if err != nil {
+		return "email"
+	}
+	return send.Channel
 }
 
 func TestCheck_ARightCodeIsNeverCharged(t *testing.T) {

@@ -18,6 +18,8 @@ type CreateFacts struct {
 	Budget    *Budget
 	// Labels are those of the workspace's live challenges, as far as they are recorded.
 	Labels []string
+	// StoppedCountries are those to whose numbers nothing is sent for now.
+	StoppedCountries []string
 	// Broken names the table of a workspace or login whose MAC does not fit, or login_budgets when the login has none.
 	Broken string
 }
@@ -36,11 +38,12 @@ const maxLabels = 500
 const createFactsSQL = `
 SELECT c.now, ` + frontEndColumns + `,
        w.id, w.name, w.main_email, coalesce(w.owner, ''), w.group_address, w.mac_key, w.mac,
-       l.id, coalesce(l.email, ''), l.role, l.locale, l.mac_key, l.mac,
+       l.id, coalesce(l.email, ''), coalesce(l.phone, ''), CASE WHEN l.channel <> 'email' THEN l.channel ELSE '' END, l.role, l.locale, l.mac_key, l.mac,
        b.version, b.failures, b.locked_at IS NOT NULL,
        ARRAY(SELECT label FROM challenges
               WHERE workspace = $2 AND state = 'pending' AND expires_at > c.now
-              ORDER BY login <> $3 LIMIT $4)
+              ORDER BY login <> $3 LIMIT $4),
+       ARRAY(SELECT region FROM sms_countries)
   FROM (SELECT clock_timestamp() AS now) AS c
   LEFT JOIN front_ends f ON f.id = $1
   LEFT JOIN workspaces w ON w.id = $2
@@ -54,12 +57,13 @@ type createRow struct {
 	wID, wName, wMail, wOwner  *string
 	wGroup                     *bool
 	lID, lMail, lRole, lLocale *string
+	lPhone, lChannel           string
 	wKey, lKey                 *uint8
 	wMAC, lMAC                 []byte
 	version                    *int64
 	failures                   []time.Time
 	locked                     bool
-	labels                     []string
+	labels, stopped            []string
 }
 
 // fields are the places for the columns of createFactsSQL, in its order.
@@ -67,8 +71,8 @@ func (r *createRow) fields() []any {
 	fields := append([]any{&r.now}, r.frontEnd.fields()...)
 	return append(fields,
 		&r.wID, &r.wName, &r.wMail, &r.wOwner, &r.wGroup, &r.wKey, &r.wMAC,
-		&r.lID, &r.lMail, &r.lRole, &r.lLocale, &r.lKey, &r.lMAC,
-		&r.version, &r.failures, &r.locked, &r.labels)
+		&r.lID, &r.lMail, &r.lPhone, &r.lChannel, &r.lRole, &r.lLocale, &r.lKey, &r.lMAC,
+		&r.version, &r.failures, &r.locked, &r.labels, &r.stopped)
 }
 
 // CreateFacts reads them in one statement, uncached. It fails with ErrNoFrontEnd, or with an *IntegrityError for the
@@ -79,7 +83,7 @@ func (d *Directory) CreateFacts(ctx context.Context, frontEnd, workspace, login 
 	if err != nil {
 		return CreateFacts{}, fmt.Errorf("read the facts of a create: %w", scrub(err))
 	}
-	f := CreateFacts{Now: r.now.UTC(), Labels: r.labels}
+	f := CreateFacts{Now: r.now.UTC(), Labels: r.labels, StoppedCountries: r.stopped}
 	f.FrontEnd, err = r.frontEnd.check(d)
 	if err != nil {
 		return CreateFacts{}, fmt.Errorf("read the facts of a create: %w", err)
@@ -101,7 +105,10 @@ func (r *createRow) directory(d *Directory, workspace string, f *CreateFacts) {
 	if r.lID == nil {
 		return
 	}
-	l := account.Login{Workspace: workspace, ID: *r.lID, Email: *r.lMail, Role: account.Role(*r.lRole), Locale: *r.lLocale}
+	l := account.Login{
+		Workspace: workspace, ID: *r.lID, Email: *r.lMail, Phone: r.lPhone, Channel: r.lChannel,
+		Role: account.Role(*r.lRole), Locale: *r.lLocale,
+	}
 	if f.Broken == "" && !(rowSeal{key: *r.lKey, mac: r.lMAC}).fits(d.rows, TableLogins, loginPairs(l)) {
 		f.Broken = TableLogins
 	}

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -119,7 +120,7 @@ func (c Change) matches(etag string) bool {
 
 const (
 	workspaceSQL = `SELECT id, name, main_email, coalesce(owner, ''), group_address, mac_key, mac FROM workspaces WHERE id = $1`
-	loginSQL     = `SELECT workspace, id, coalesce(email, ''), role, locale, mac_key, mac FROM logins WHERE workspace = $1 AND id = $2`
+	loginSQL     = `SELECT workspace, id, coalesce(email, ''), coalesce(phone, ''), CASE WHEN channel <> 'email' THEN channel ELSE '' END, role, locale, mac_key, mac FROM logins WHERE workspace = $1 AND id = $2`
 )
 
 // scanWorkspace reads a row of workspaceSQL, or fails with ErrNoWorkspace.
@@ -137,7 +138,7 @@ func scanWorkspace(row pgx.Row) (account.Workspace, rowSeal, error) {
 func scanLogin(row pgx.Row) (account.Login, rowSeal, error) {
 	var l account.Login
 	var s rowSeal
-	err := row.Scan(&l.Workspace, &l.ID, &l.Email, &l.Role, &l.Locale, &s.key, &s.mac)
+	err := row.Scan(&l.Workspace, &l.ID, &l.Email, &l.Phone, &l.Channel, &l.Role, &l.Locale, &s.key, &s.mac)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return l, s, ErrNoLogin
 	}
@@ -197,11 +198,12 @@ func (t *directoryTx) writeWorkspace(ctx context.Context, w account.Workspace) (
 func (t *directoryTx) writeLogin(ctx context.Context, l account.Login) (rowSeal, error) {
 	s := sealRow(t.rows, TableLogins, loginPairs(l))
 	_, err := t.tx.Exec(ctx, `
-		INSERT INTO logins (workspace, id, email, role, locale, mac_key, mac, updated_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+		INSERT INTO logins (workspace, id, email, role, locale, mac_key, mac, updated_at, phone, channel)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 		ON CONFLICT (workspace, id) DO UPDATE SET email = $3, role = $4, locale = $5, mac_key = $6, mac = $7,
-		       updated_at = $8`,
-		l.Workspace, l.ID, orNull(l.Email), string(storedRole(l.Role)), l.Locale, s.key, s.mac, t.at)
+		       updated_at = $8, phone = $9, channel = $10`,
+		l.Workspace, l.ID, orNull(l.Email), string(storedRole(l.Role)), l.Locale, s.key, s.mac, t.at, orNull(l.Phone),
+		cmp.Or(l.Channel, account.Email))
 	return s, err
 }
 

@@ -15,8 +15,8 @@ import (
 
 // PutLogin makes or replaces a login and, when it is new, its budget; a budget that outlived a removed login is taken up
 // again with all that was spent of it (P3). The role owner stands in the workspace: putting it makes the former owner
-// an administrator, and putting another role for the owner leaves the workspace without one. A change of address or
-// role raises the login's version. A put of what is there already changes and records nothing.
+// an administrator, and putting another role for the owner leaves the workspace without one. A change of address,
+// number, channel or role raises the login's version. A put of what is there already changes and records nothing.
 //
 // It fails with ErrNoWorkspace, ErrChanged or an *IntegrityError. A login's row that was tampered with is replaced as a
 // whole and thereby mended.
@@ -66,7 +66,8 @@ func (t *directoryTx) putLogin(ctx context.Context, c Change, w account.Workspac
 		return put, err
 	}
 	moved := w.Owner != next
-	raised := put.Created || !intact || old.Email != l.Email || withRole(w, old).Role != l.Role
+	raised := put.Created || !intact || old.Email != l.Email || old.Phone != l.Phone || old.Channel != l.Channel ||
+		withRole(w, old).Role != l.Role
 	if moved {
 		w, err = t.passOwnership(ctx, w, next, l.ID)
 		if err != nil {

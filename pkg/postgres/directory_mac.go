@@ -63,7 +63,8 @@ func workspacePairs(w account.Workspace) pairs {
 // loginPairs takes the role as the table has it: the owner stands in workspaces alone.
 func loginPairs(l account.Login) pairs {
 	return pairs{}.with("workspace", l.Workspace).with("id", l.ID).with("email", l.Email).
-		with("role", string(storedRole(l.Role))).with("locale", l.Locale)
+		with("role", string(storedRole(l.Role))).with("locale", l.Locale).
+		with("phone", l.Phone).with("channel", l.Channel)
 }
 
 // frontEndPairs covers the hash of the key as well, so that nobody can give a front-end another one.

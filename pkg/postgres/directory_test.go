@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -109,6 +110,8 @@ func TestSEC09_EveryDecidingColumnIsUnderTheMAC(t *testing.T) {
 		{"logins", "email = 'x@example.org'", "email = NULL"},
 		{"logins", "role = 'member'", "role = 'administrator'"},
 		{"logins", "locale = 'nl'", "locale = ''"},
+		{"logins", "phone = '+12025550148'", "phone = NULL"},
+		{"logins", "(phone, channel) = ('+12025550148', 'sms')", "(phone, channel) = (NULL, 'email')"},
 	} {
 		k.db.Exec(t, "UPDATE "+c.table+" SET "+c.set)
 		if got := k.broken(t); got != c.table {
@@ -325,5 +328,38 @@ func TestTakeCreate_WaitsForNoDisk(t *testing.T) {
 	k.db.Scan(t, `SHOW synchronous_commit`, nil, &mode)
 	if mode != "on" {
 		t.Errorf("outside it is %q", mode)
+	}
+}
+
+func TestDirectory_KeepsPhoneAndChannelUnderTheMAC(t *testing.T) {
+	t.Parallel()
+	k := keep(t)
+	k.keyed(t, frontend.FrontEnd{ID: "front", AllWorkspaces: true})
+	want := account.Login{Workspace: "w", ID: "anna", Role: account.Owner, Phone: "+12025550148", Channel: account.SMS}
+	_, err := k.directory.PutLogin(t.Context(), postgres.Change{By: "front"}, want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, _, err := k.directory.Login(t.Context(), "w", "anna")
+	if err != nil || got != want {
+		t.Errorf("the login is %+v, %v", got, err)
+	}
+	k.db.Exec(t, `INSERT INTO sms_countries (region, reason) VALUES ('NL', 'pumping')`)
+	f, err := k.directory.CreateFacts(t.Context(), "front", "w", "anna")
+	if err != nil || f.Broken != "" || *f.Login != want || !slices.Equal(f.StoppedCountries, []string{"NL"}) {
+		t.Errorf("the facts are %+v, %v", f, err)
+	}
+	for set, back := range map[string]string{
+		"phone = '+12025550149'": "phone = '+12025550148'",
+		"channel = 'email'":      "channel = 'sms'",
+	} {
+		k.db.Exec(t, "UPDATE logins SET "+set)
+		if got := k.broken(t); got != "logins" {
+			t.Errorf("%s: the broken table is %q", set, got)
+		}
+		k.db.Exec(t, "UPDATE logins SET "+back)
+	}
+	if got := k.broken(t); got != "" {
+		t.Errorf("the broken table is %q", got)
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"doorcode/pkg/challenge"
 	"doorcode/pkg/event"
+	"doorcode/pkg/limit"
 	"doorcode/pkg/postgres"
 )
 
@@ -238,7 +239,7 @@ func TestResend_TheLimitOfARecipientIsSharedAndForgetsAfterADay(t *testing.T) {
 		t.Errorf("%d taken in one hour", taken.Load())
 	}
 	s.wantCount(20, `SELECT cardinality(times) FROM limits WHERE cardinality(times) = cardinality(entries)`)
-	times, now, err := s.db.RecipientLimit(t.Context(), digest("anna@example.com"))
+	times, now, err := s.db.Taken(t.Context(), limit.Recipient, digest("anna@example.com"))
 	if err != nil || len(times) != 20 || now.Before(times[19]) {
 		t.Errorf("%d times: %v", len(times), err)
 	}

@@ -52,12 +52,12 @@ func (db *DB) Live(ctx context.Context, id string) (Live, error) {
 	return l, err
 }
 
-// deliveries reads the audit rows of a challenge's sends. Nothing about a challenge is older than itself by more than
-// clocks differ, which spares the older partitions.
+// deliveries reads the audit rows of a challenge's sends, receipts included. Nothing about a challenge is older than
+// itself by more than clocks differ, which spares the older partitions.
 func (db *DB) deliveries(ctx context.Context, f Facts) ([]delivery.Fact, error) {
 	rows, err := db.pool.Query(ctx, `
 		SELECT kind, at, detail FROM audit
-		 WHERE challenge_id = $1 AND at > $2 AND kind LIKE 'delivery.%'`, f.ID, f.CreatedAt.Add(-time.Hour))
+		 WHERE challenge_id = $1 AND at > $2 AND (kind LIKE 'delivery.%' OR kind = 'receipt.v1.recorded')`, f.ID, f.CreatedAt.Add(-time.Hour))
 	if err != nil {
 		return nil, fmt.Errorf("read deliveries: %w", scrub(err))
 	}
@@ -69,7 +69,10 @@ func (db *DB) deliveries(ctx context.Context, f Facts) ([]delivery.Fact, error) 
 		if err != nil {
 			return fact, err
 		}
-		var d event.Delivery
+		var d struct {
+			event.Delivery
+			Status string `json:"status"` // of a receipt
+		}
 		err = json.Unmarshal(detail, &d)
 		if err != nil {
 			return fact, err
@@ -77,6 +80,7 @@ func (db *DB) deliveries(ctx context.Context, f Facts) ([]delivery.Fact, error) 
 		fact.Kind = factKind(event.Type(kind))
 		fact.Send, fact.Number = d.Send, d.Number
 		fact.Result, fact.Channel = delivery.Result(d.Result), delivery.Channel(d.Channel)
+		fact.Reported = delivery.Status(d.Status)
 		return fact, fact.Reason.UnmarshalText([]byte(d.Reason))
 	})
 	if err != nil {
@@ -92,6 +96,7 @@ func factKind(t event.Type) delivery.FactKind {
 		event.DeliveryAttempted: delivery.FactAttempted,
 		event.DeliveryPostponed: delivery.FactPostponed,
 		event.DeliveryAbandoned: delivery.FactAbandoned,
+		event.ReceiptRecorded:   delivery.FactReceipt,
 	}
 	kind, ok := kinds[t]
 	if !ok {
@@ -100,14 +105,16 @@ func factKind(t event.Type) delivery.FactKind {
 	return kind
 }
 
-// Delivery tells whether a challenge ended (or expired) and whether a provider took that send. Of a challenge that is
-// not recorded nothing is known: both are false.
+// Delivery tells whether a challenge ended (or expired) and whether a provider took that send, by the answer to an
+// attempt or by a receipt that came although the answer was lost (P5). Of a challenge that is not recorded nothing is
+// known: both are false.
 func (db *DB) Delivery(ctx context.Context, id string, send int) (ended, accepted bool, err error) {
 	err = db.pool.QueryRow(ctx, `
 		SELECT c.state <> 'pending' OR c.expires_at <= clock_timestamp(),
 		       EXISTS (SELECT FROM audit a
 		                WHERE a.challenge_id = c.id AND a.at > c.created_at - interval '1 hour'
-		                  AND a.kind = 'delivery.v1.attempted' AND a.detail ->> 'result' = 'accepted'
+		                  AND (a.kind = 'delivery.v1.attempted' AND a.detail ->> 'result' = 'accepted'
+		                       OR a.kind = 'receipt.v1.recorded' AND a.detail ->> 'status' IN ('accepted', 'deferred', 'delivered'))
 		                  AND (a.detail ->> 'send')::int = $2)
 		  FROM challenges c WHERE c.id = $1`, id, send).Scan(&ended, &accepted)
 	if errors.Is(err, pgx.ErrNoRows) {

@@ -16,12 +16,23 @@ CREATE TABLE logins (
     workspace  text NOT NULL,
     id         text NOT NULL CHECK (length(id) BETWEEN 1 AND 64),  -- unique within the workspace
     email      text,                                   -- the person's own address, if any
+    phone      text,                                   -- the person's own number in E.164, if any
+    channel    text NOT NULL DEFAULT 'email' CHECK (channel IN ('email', 'sms')),  -- where codes go first
     role       text NOT NULL CHECK (role IN ('administrator', 'member')),  -- the owner stands in workspaces alone
     locale     text NOT NULL DEFAULT '',
     mac_key    smallint NOT NULL,
     mac        bytea NOT NULL,
     updated_at timestamptz NOT NULL DEFAULT now(),
-    PRIMARY KEY (workspace, id)
+    PRIMARY KEY (workspace, id),
+    CHECK (channel = 'email' OR phone IS NOT NULL)
+);
+
+-- Countries to whose numbers nothing is sent for now, although the settings allow them. A row here
+-- can only stop messages, so it needs no MAC; the operator writes it, and create reads it.
+CREATE TABLE sms_countries (
+    region     text PRIMARY KEY CHECK (region ~ '^[A-Z]{2}$'),  -- ISO 3166-1
+    stopped_at timestamptz NOT NULL DEFAULT now(),
+    reason     text NOT NULL DEFAULT ''
 );
 
 CREATE TABLE front_ends (

@@ -62,12 +62,12 @@ CREATE INDEX challenges_open ON challenges (expires_at) WHERE state = 'pending';
 CREATE INDEX challenges_open_by_login ON challenges (workspace, login) WHERE state = 'pending';
 CREATE INDEX challenges_ended ON challenges (expires_at) WHERE state <> 'pending';
 
--- Sends per recipient and creates per client address: the last N entries of a key, oldest first.
+-- Sends per recipient, creates per client address and text messages over all: the last N entries of a key, oldest first.
 -- An entry is the time and the first 8 bytes of the SHA-256 of the request's Nats-Msg-Id, so that
 -- a repeat takes nothing.
 CREATE TABLE limits (
-    dimension text NOT NULL CHECK (dimension IN ('recipient', 'client')),
-    key       bytea NOT NULL,                          -- keyed hash
+    dimension text NOT NULL CHECK (dimension IN ('recipient', 'client', 'sms_spend')),
+    key       bytea NOT NULL,                          -- keyed hash; of sms_spend there is one row
     times     timestamptz[] NOT NULL DEFAULT '{}',
     entries   bigint[] NOT NULL DEFAULT '{}',
     used_at   timestamptz NOT NULL DEFAULT now(),      -- rows unused for a day are removed

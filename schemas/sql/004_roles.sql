@@ -5,7 +5,7 @@ GRANT USAGE ON SCHEMA public TO doorcode_auth, doorcode_verifier;
 
 -- auth: the directory, and on the way of a create only limit rows and live challenges.
 GRANT SELECT, INSERT, UPDATE, DELETE ON workspaces, logins TO doorcode_auth;
-GRANT SELECT ON front_ends TO doorcode_auth;
+GRANT SELECT ON front_ends, sms_countries TO doorcode_auth;
 GRANT SELECT, INSERT ON login_budgets TO doorcode_auth;
 GRANT UPDATE (version, live_ids, live_until, live_entries, removed_at) ON login_budgets TO doorcode_auth;
 GRANT SELECT (id, workspace, login, label, state, expires_at) ON challenges TO doorcode_auth;

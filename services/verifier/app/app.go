@@ -20,6 +20,7 @@ import (
 	"doorcode/pkg/lifecycle"
 	"doorcode/pkg/postgres"
 	"doorcode/pkg/telemetry"
+	"doorcode/services/verifier/internal/announce"
 	"doorcode/services/verifier/internal/check"
 	"doorcode/services/verifier/internal/lookup"
 	"doorcode/services/verifier/internal/recorder"
@@ -98,6 +99,8 @@ func (a *App) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	announcer := announce.New(a.bus, a.log)
+	a.loop(ctx, "announcer", announcer.Run)
 	relay := upkeep.NewRelay(a.background, a.bus, a.log, func(n int) { a.metrics.pending.Set(float64(n)) })
 	a.stack.Push("last relay", func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, lastRelay)
@@ -105,16 +108,21 @@ func (a *App) Start(ctx context.Context) error {
 		relay.Drain(ctx)
 		return nil
 	})
+	// Whoever commits an outbox row wakes the relay, and tells which challenges it changed.
+	changed := func(challenges ...string) {
+		relay.Wake()
+		announcer.Changed(challenges...)
+	}
 	a.loop(ctx, "relay", relay.Run)
-	a.loop(ctx, "sweep", upkeep.NewSweep(a.background, a.log, a.metrics.end, relay.Wake).Run)
+	a.loop(ctx, "sweep", upkeep.NewSweep(a.background, a.log, a.metrics.end, changed).Run)
 	a.loop(ctx, "janitor", upkeep.NewJanitor(a.background, a.log).Run)
 	if !a.idleRecorder {
-		err = a.record(ctx)
+		err = a.record(ctx, announcer.Changed)
 		if err != nil {
 			return err
 		}
 	}
-	return a.serve(ctx, relay.Wake)
+	return a.serve(ctx, changed)
 }
 
 // connect opens the two pools and the bus.
@@ -135,7 +143,7 @@ func (a *App) connect(ctx context.Context) error {
 		a.stack.Push("database pool "+pool.name, func(context.Context) error { db.Close(); return nil })
 	}
 	conn, err := bus.Connect(ctx, bus.Config{
-		URL: a.cfg.NATSURL, Name: "verifier", KeyFile: a.cfg.NATSKeyFile, Log: a.log, Fatal: a.fail,
+		URL: a.cfg.NATSURL, CAFile: a.cfg.NATSCAFile, Name: "verifier", KeyFile: a.cfg.NATSKeyFile, Log: a.log, Fatal: a.fail,
 	})
 	if err != nil {
 		return err
@@ -158,7 +166,7 @@ func (a *App) loop(ctx context.Context, name string, run func(context.Context)) 
 }
 
 // record starts the recorder's loops, one for each stream that it copies.
-func (a *App) record(ctx context.Context) error {
+func (a *App) record(ctx context.Context, changed func(challenges ...string)) error {
 	number, err := a.bus.StreamNumber(ctx, event.StreamChallenges)
 	if err != nil {
 		return err
@@ -170,7 +178,7 @@ func (a *App) record(ctx context.Context) error {
 		}
 		r, err := recorder.New(recorder.Config{
 			Source: consumer, Store: a.background, Publisher: a.bus, Number: number, Clock: time.Now, Log: a.log,
-			Recorded: a.metrics.record(stream), Dead: a.metrics.dead.Inc,
+			Recorded: a.metrics.record(stream), Changed: changed, Dead: a.metrics.dead.Inc,
 		})
 		if err != nil {
 			return err
@@ -181,7 +189,7 @@ func (a *App) record(ctx context.Context) error {
 }
 
 // serve answers the verbs.
-func (a *App) serve(ctx context.Context, changed func()) error {
+func (a *App) serve(ctx context.Context, changed func(challenges ...string)) error {
 	finder := lookup.New(a.requests, a.bus, a.keys.handles)
 	checker, err := check.New(check.Config{
 		Store: a.requests, Finder: finder, Digests: a.keys.digests, CheckIDs: a.keys.checkIDs, Keys: a.keys.assertion,

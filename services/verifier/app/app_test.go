@@ -2,11 +2,13 @@ package app
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -205,6 +207,111 @@ func TestVerifier_TellsTheStoryOfAChallenge(t *testing.T) {
 			}
 			eventtest.Validate(t, m.Subject, back)
 		}
+	}
+}
+
+// receive publishes what a provider reports about the first send, as its process does.
+func receive(t *testing.T, conn *bus.Conn, c verifiertest.Challenge, status delivery.Status, at time.Time) {
+	t.Helper()
+	at = at.Truncate(time.Second)
+	p := event.Receipt{
+		Channel: "email", Provider: "sendgrid", Challenge: c.ID(), Send: 1, Attempt: "AAECAwQFBgc", Status: string(status), At: at,
+	}
+	e, err := event.New(event.ReceiptRecorded, event.ReceiptID(p.Provider, c.ID(), p.Status, at.String()), "doorcode/receipts", at, c.ID(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = conn.Publish(t.Context(), bus.Message{Subject: "doorcode.receipt.email", ID: rand.Text(), Header: e.Header(), Data: e.Data})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// P9, SEC-57: whatever a provider reports, in whatever order and however often, changes the words about the delivery and
+// no outcome: nothing is approved by it, and nothing is kept from being approved.
+func TestP9_ReceiptsChangeADeliveryAndNoOutcome(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	h.start(nil)
+	receipts := h.Bus.Connect(t, "receipts")
+	order := delivery.Reportable()
+	for shift := range order {
+		c := h.Issue()
+		highest := delivery.StatusFailed
+		for i := range 2 * len(order) { // Each comes twice, every time in another order.
+			receive(t, receipts, c, order[(i*(shift+1)+shift)%len(order)], c.Event.CreatedAt.Add(time.Second))
+		}
+		receive(t, receipts, c, highest, c.Event.CreatedAt.Add(time.Second))
+		bustest.Wait(t, "the last word is on record", func() bool {
+			s, p := ask[event.StateReply](t, h.Auth, event.VerbState, c.Request())
+			return p == nil && s.State == "pending" && s.ChecksLeft == 5 && s.Deliveries[0].Status == "failed"
+		})
+		_, p := ask[event.CheckReply](t, h.Auth, event.VerbCheck, h.Right(c, "one"))
+		if p != nil {
+			t.Errorf("%+v", p)
+		}
+		receive(t, receipts, c, delivery.StatusFailed, c.Event.CreatedAt.Add(2*time.Second))
+		bustest.Wait(t, "it is on record", func() bool {
+			return h.Count(`SELECT count(*) FROM audit WHERE challenge_id = $1 AND kind = 'receipt.v1.recorded' AND at > $2`, c.ID(), c.Event.CreatedAt.Add(time.Second).Truncate(time.Second)) == 1
+		})
+		s, p := ask[event.StateReply](t, h.Auth, event.VerbState, c.Request())
+		if p != nil || s.State != "approved" {
+			t.Errorf("%+v %+v", s, p)
+		}
+	}
+	h.Want(len(order), `SELECT count(*) FROM audit WHERE kind = 'challenge.v1.approved'`)
+}
+
+// Every commit that changes a challenge is announced to auth: recorded events, checks, cancels and sweeps.
+func TestVerifier_AnnouncesWhatChanged(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	var mu sync.Mutex
+	told := map[string]int{}
+	_, err := h.Auth.Subscribe(t.Context(), event.SubjectChanged, func(data []byte) {
+		var c event.Changed
+		err := json.Unmarshal(data, &c)
+		if err != nil {
+			t.Error(err)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		for _, id := range c.Challenges {
+			told[id]++
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := func(c verifiertest.Challenge) int {
+		mu.Lock()
+		defer mu.Unlock()
+		return told[c.ID()]
+	}
+	h.start(nil)
+	receipts := h.Bus.Connect(t, "receipts")
+	for name, change := range map[string]func(verifiertest.Challenge){
+		"a receipt": func(c verifiertest.Challenge) { receive(t, receipts, c, delivery.StatusDelivered, c.Event.CreatedAt) },
+		"a wrong code": func(c verifiertest.Challenge) {
+			_, _ = ask[event.CheckReply](t, h.Auth, event.VerbCheck, h.Wrong(c, "one"))
+		},
+		"a right code": func(c verifiertest.Challenge) {
+			_, _ = ask[event.CheckReply](t, h.Auth, event.VerbCheck, h.Right(c, "one"))
+		},
+		"a cancel": func(c verifiertest.Challenge) { _, _ = ask[event.StateReply](t, h.Auth, event.VerbCancel, c.Request()) },
+		"a resend": func(c verifiertest.Challenge) {
+			h.PG.Exec(t, `UPDATE challenges SET resend_at = clock_timestamp() WHERE id = $1`, c.ID())
+			_, _ = ask[event.ResendReply](t, h.Auth, event.VerbResend, event.ResendRequest{HandleRequest: c.Request(), Key: verifiertest.Key(1)})
+		},
+		"a sweep": func(c verifiertest.Challenge) {
+			h.PG.Exec(t, `UPDATE challenges SET expires_at = clock_timestamp() WHERE id = $1`, c.ID())
+		},
+	} {
+		c := h.Issue()
+		bustest.Wait(t, "that it was recorded is told", func() bool { return count(c) > 0 })
+		before := count(c)
+		change(c)
+		bustest.Wait(t, name+" is told", func() bool { return count(c) > before })
 	}
 }
 

@@ -17,6 +17,7 @@ const maxWorkers = 1024
 type Config struct {
 	LogLevel         string        `env:"DOORCODE_LOG_LEVEL" envDefault:"info" help:"Least level that is logged: debug, info, warn or error."`
 	NATSURL          string        `env:"DOORCODE_NATS_URL" envDefault:"nats://127.0.0.1:4222" help:"Address of NATS."`
+	NATSCAFile       string        `env:"DOORCODE_NATS_CA_FILE" help:"File with the authorities, in PEM, that may vouch for NATS; when set, NATS is spoken over TLS 1.3 alone."`
 	DatabaseURL      string        `env:"DOORCODE_DATABASE_URL,required" help:"Address of Postgres, without a password."`
 	OperationsListen string        `env:"DOORCODE_VERIFIER_OPERATIONS_LISTEN" envDefault:"127.0.0.1:9092" help:"Address of health, readiness and metrics."`
 	NATSKeyFile      string        `env:"DOORCODE_VERIFIER_NATS_KEY_FILE,required" help:"File with the verifier's NATS seed."`

@@ -52,8 +52,8 @@ type Config struct {
 	Log      *slog.Logger
 	// Ended is told the state of each challenge that a check ended, after the commit.
 	Ended func(challenge.State)
-	// Changed is called after each commit that wrote an outbox row.
-	Changed func()
+	// Changed is called after each commit that wrote an outbox row, with the challenge that it changed.
+	Changed func(challenges ...string)
 }
 
 // Checker judges codes. It is safe for concurrent use.
@@ -169,7 +169,7 @@ func (c *Checker) judge(ctx context.Context, f postgres.Facts, q postgres.Check)
 
 // answer answers a check that was counted just now.
 func (c *Checker) answer(f postgres.Facts, j postgres.Judgement) (event.CheckReply, error) {
-	c.cfg.Changed()
+	c.cfg.Changed(f.ID)
 	if j.State != challenge.Pending {
 		c.cfg.Ended(j.State)
 	}

@@ -5,6 +5,7 @@ package intake
 import (
 	"encoding/base64"
 	"fmt"
+	"slices"
 
 	"doorcode/pkg/account"
 	"doorcode/pkg/bus"
@@ -16,7 +17,7 @@ import (
 // maxNumber bounds the hand-over number of a delivery event, because a row is written for each one that is missing.
 const maxNumber = 1000
 
-// digestSize is the size of a digest in bytes.
+// digestSize is the size of a digest and of the hash of an address in bytes.
 const digestSize = 32
 
 // Parse reads the event in a message, or fails with event.ErrMalformed.
@@ -79,6 +80,38 @@ func Delivery(e event.Event) (event.Delivery, error) {
 		return p, malformed("result")
 	}
 	return p, nil
+}
+
+// Receipt reads the data of a receipt.v1.recorded, or fails with event.ErrMalformed. It names one delivery or one
+// address, never both, and its time is that of its event.
+func Receipt(e event.Event) (event.Receipt, error) {
+	var p event.Receipt
+	err := e.Decode(&p)
+	if err != nil {
+		return p, err
+	}
+	_, err = delivery.ParseChannel(p.Channel)
+	named := p.Challenge != "" || p.Send != 0 || p.Attempt != ""
+	switch {
+	case err != nil, p.Provider == "":
+		return p, malformed("channel or provider")
+	case named && !isReference(p):
+		return p, malformed("reference")
+	case named == (len(p.AddressHash) > 0), !named && len(p.AddressHash) != digestSize:
+		return p, malformed("reference or address")
+	case !slices.Contains(delivery.Reportable(), delivery.Status(p.Status)):
+		return p, malformed("status")
+	case p.At.IsZero() || !p.At.Equal(e.Time) || e.Subject != p.Challenge:
+		return p, malformed("time or subject")
+	}
+	return p, nil
+}
+
+// isReference reports whether a receipt names a delivery in the form that a provider echoes.
+func isReference(p event.Receipt) bool {
+	named := delivery.Reference{Challenge: p.Challenge, Send: p.Send, Attempt: p.Attempt}
+	parsed, err := delivery.ParseReference(named.String())
+	return err == nil && parsed == named && p.Send <= challenge.MaxSends
 }
 
 // isID reports whether s is the base64url form of that many bytes.

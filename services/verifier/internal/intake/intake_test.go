@@ -128,3 +128,52 @@ func FuzzIssued(f *testing.F) {
 		_, _ = intake.Delivery(event.Event{Type: event.DeliveryAttempted, Data: data})
 	})
 }
+
+func TestReceipt_TakesTheVectors(t *testing.T) {
+	t.Parallel()
+	for _, v := range eventtest.Vectors(t) {
+		if v.Expect != "accepted" || v.Header["ce-type"] != string(event.ReceiptRecorded) {
+			continue
+		}
+		e, err := intake.Parse(bus.Message{Subject: v.Subject, Header: v.Header, Data: v.Data})
+		if err == nil {
+			_, err = intake.Receipt(e)
+		}
+		if err != nil {
+			t.Errorf("%s: %v", v.Name, err)
+		}
+	}
+}
+
+func TestReceipt_RefusesWhatIsNotWhole(t *testing.T) {
+	t.Parallel()
+	hash := "EBESExQVFhcYGRobHB0eHyAhIiMkJSYnKCkqKywtLi8="
+	for path, value := range map[string]any{
+		"channel": "pigeon", "provider": "", "challenge": "short", "send": 6, "attempt": "AAECAwQFBg", "status": "read",
+		"at": "2026-06-03T08:02:10Z", "address_hash": hash,
+	} {
+		_, err := intake.Receipt(changed(t, event.ReceiptRecorded, path, value))
+		if !errors.Is(err, event.ErrMalformed) {
+			t.Errorf("%s = %v: %v", path, value, err)
+		}
+	}
+	for _, data := range []string{
+		`{"channel":"email","provider":"p","status":"failed","at":"2026-06-03T08:02:09Z"}`,
+		`{"channel":"email","provider":"p","status":"failed","at":"2026-06-03T08:02:09Z","address_hash":"AAAA"}`,
+		`{"channel":"email","provider":"p","status":"failed","at":"2026-06-03T08:02:09Z","send":1,"address_hash":"` + hash + `"}`,
+		`{"channel":7}`,
+	} {
+		e := eventtest.Accepted(t, event.ReceiptRecorded)
+		e.Subject, e.Data = "", json.RawMessage(data)
+		_, err := intake.Receipt(e)
+		if !errors.Is(err, event.ErrMalformed) {
+			t.Errorf("%s: %v", data, err)
+		}
+	}
+	e := eventtest.Accepted(t, event.ReceiptRecorded)
+	e.Subject = "other"
+	_, err := intake.Receipt(e)
+	if !errors.Is(err, event.ErrMalformed) {
+		t.Errorf("about another challenge: %v", err)
+	}
+}

@@ -1,4 +1,4 @@
-// Package recorder copies challenges and deliveries from the bus into Postgres, in batches, and acknowledges them after
+// Package recorder copies challenges, deliveries and receipts from the bus into Postgres, in batches, and acknowledges them after
 // the commit (DESIGN 3.3, nats-postgres.md 4). It may be hours behind: nobody waits for it.
 //
 // Order and repetition do not matter, for an event's id and time follow from its cause. It never gives up on an event;
@@ -56,6 +56,8 @@ type Config struct {
 	// Recorded is told after each commit how many events it held and how old the youngest was; after an empty fetch
 	// it is told zero of both.
 	Recorded func(events int, lag time.Duration)
+	// Changed is told after each commit which challenges it was about.
+	Changed func(challenges ...string)
 	// Dead is told of each dead letter.
 	Dead func()
 }
@@ -68,7 +70,7 @@ type Recorder struct {
 // New returns a recorder, or an error when a part is missing.
 func New(cfg Config) (*Recorder, error) {
 	if cfg.Source == nil || cfg.Store == nil || cfg.Publisher == nil || cfg.Clock == nil || cfg.Log == nil ||
-		cfg.Recorded == nil || cfg.Dead == nil {
+		cfg.Recorded == nil || cfg.Changed == nil || cfg.Dead == nil {
 		return nil, errors.New("recorder: a part of the configuration is missing")
 	}
 	return &Recorder{cfg: cfg}, nil
@@ -113,7 +115,7 @@ func (r *Recorder) handle(ctx context.Context, deliveries []*bus.Delivery) error
 		whole = append(whole, d)
 		rows = append(rows, row)
 	}
-	err := r.cfg.Store.Record(ctx, join(rows))
+	err := r.record(ctx, join(rows))
 	if postgres.IsRejected(err) {
 		return errors.Join(append(problems, r.oneByOne(ctx, whole, rows))...)
 	}
@@ -123,11 +125,29 @@ func (r *Recorder) handle(ctx context.Context, deliveries []*bus.Delivery) error
 	return errors.Join(append(problems, r.done(whole))...)
 }
 
+// record commits a batch and then tells which challenges it was about.
+func (r *Recorder) record(ctx context.Context, b postgres.Batch) error {
+	err := r.cfg.Store.Record(ctx, b)
+	if err != nil {
+		return err
+	}
+	var ids []string
+	for _, a := range b.Audit {
+		if a.Challenge != "" {
+			ids = append(ids, a.Challenge)
+		}
+	}
+	if len(ids) > 0 {
+		r.cfg.Changed(ids...)
+	}
+	return nil
+}
+
 // oneByOne replays a batch that Postgres refused, to find the culprit.
 func (r *Recorder) oneByOne(ctx context.Context, whole []*bus.Delivery, rows []postgres.Batch) error {
 	var problems []error
 	for i, d := range whole {
-		err := r.cfg.Store.Record(ctx, rows[i])
+		err := r.record(ctx, rows[i])
 		switch {
 		case postgres.IsRejected(err):
 			problems = append(problems, r.bury(ctx, d, "the database refuses its content"))

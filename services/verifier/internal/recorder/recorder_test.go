@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -26,6 +27,7 @@ type bench struct {
 	dispatcher *bus.Conn
 	recorded   atomic.Int64
 	dead       atomic.Int64
+	changed    sync.Map
 }
 
 func newBench(t *testing.T) *bench {
@@ -47,6 +49,7 @@ func (b *bench) run() (stop func()) {
 			Source: b.consumer(stream), Store: b.db, Publisher: b.bus, Number: bustest.Number, Clock: time.Now,
 			Log:      slog.New(slog.DiscardHandler),
 			Recorded: func(n int, _ time.Duration) { b.recorded.Add(int64(n)) },
+			Changed:  b.change,
 			Dead:     func() { b.dead.Add(1) },
 		})
 		if err != nil {
@@ -67,6 +70,13 @@ func (b *bench) run() (stop func()) {
 	}
 	b.t.Cleanup(stop)
 	return stop
+}
+
+// change remembers what the recorder told to have changed.
+func (b *bench) change(challenges ...string) {
+	for _, id := range challenges {
+		b.changed.Store(id, true)
+	}
 }
 
 func (b *bench) consumer(stream string) *bus.Consumer {
@@ -120,6 +130,11 @@ func TestP1_EveryEventIsRecordedOnceInAnyOrder(t *testing.T) {
 	stopped()
 	b.Want(20, `SELECT count(*) FROM challenges`)
 	b.Want(20, `SELECT count(*) FROM audit WHERE kind = 'challenge.v1.issued' AND actor = 'web' AND workspace = 'acme' AND login = 'anna'`)
+	for _, c := range all {
+		if _, told := b.changed.Load(c.ID()); !told {
+			t.Errorf("%s was recorded and nobody was told", c.ID())
+		}
+	}
 	b.Want(60, `SELECT count(*) FROM audit WHERE kind = 'delivery.v1.attempted' AND actor = 'doorcode/email-dispatcher'`)
 	// The audit holds neither digest nor envelope nor recipient.
 	b.Want(0, `SELECT count(*) FROM audit WHERE detail ?| ARRAY['digest', 'envelope', 'fingerprint'] OR detail::text LIKE '%example.com%'`)
@@ -253,7 +268,7 @@ func TestP1_WhilePostgresIsAwayNothingIsAcknowledged(t *testing.T) {
 	store.down.Store(true)
 	r, err := recorder.New(recorder.Config{
 		Source: b.consumer(event.StreamChallenges), Store: store, Publisher: b.bus, Number: 7, Clock: time.Now,
-		Log: slog.New(slog.DiscardHandler), Recorded: func(n int, _ time.Duration) { b.recorded.Add(int64(n)) }, Dead: func() { b.dead.Add(1) },
+		Log: slog.New(slog.DiscardHandler), Recorded: func(n int, _ time.Duration) { b.recorded.Add(int64(n)) }, Changed: b.change, Dead: func() { b.dead.Add(1) },
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -27,6 +27,8 @@ func rowsOf(m bus.Message, place postgres.Issued) (postgres.Batch, error) {
 		return postgres.Batch{}, nil
 	case ofDelivery(e.Type):
 		return deliveryRows(e)
+	case e.Type == event.ReceiptRecorded:
+		return receiptRows(e)
 	}
 	return postgres.Batch{}, fmt.Errorf("%w: type %s is not recorded", event.ErrMalformed, e.Type)
 }
@@ -87,4 +89,16 @@ func deliveryRows(e event.Event) (postgres.Batch, error) {
 		}}
 	}
 	return b, nil
+}
+
+// receiptRows is the audit row of what a provider reported. It stands on its own: it may come before the attempt that it
+// is about, and it decides nothing (P9).
+func receiptRows(e event.Event) (postgres.Batch, error) {
+	p, err := intake.Receipt(e)
+	if err != nil {
+		return postgres.Batch{}, err
+	}
+	return postgres.Batch{Audit: []postgres.Audit{{
+		ID: e.ID, At: e.Time, Kind: e.Type, Challenge: p.Challenge, Actor: e.Source, Detail: e.Data,
+	}}}, nil
 }

@@ -40,7 +40,7 @@ const noRoute = -1
 type store interface {
 	Resend(ctx context.Context, r postgres.Resend) (postgres.Ordered, bool, error)
 	Standing(ctx context.Context, id string) (postgres.Standing, error)
-	RecipientLimit(ctx context.Context, address []byte) ([]time.Time, time.Time, error)
+	Taken(ctx context.Context, d limit.Dimension, key []byte) ([]time.Time, time.Time, error)
 }
 
 // finder finds the challenge of a handle.
@@ -53,11 +53,12 @@ type Orderer struct {
 	store   store
 	finder  finder
 	log     *slog.Logger
-	changed func()
+	changed func(challenges ...string)
 }
 
-// New returns an orderer; changed is called after each commit that wrote an outbox row.
-func New(s store, f finder, log *slog.Logger, changed func()) *Orderer {
+// New returns an orderer; changed is called after each commit that wrote an outbox row, with the challenge that it
+// changed.
+func New(s store, f finder, log *slog.Logger, changed func(challenges ...string)) *Orderer {
 	return &Orderer{store: s, finder: f, log: log, changed: changed}
 }
 
@@ -105,7 +106,7 @@ func (o *Orderer) take(ctx context.Context, f postgres.Facts, route int, key []b
 			return event.ResendReply{}, false, err
 		}
 		if ok {
-			o.changed()
+			o.changed(f.ID)
 			o.log.Info("resend taken", "challenge", f.ID, "send", taken.Send, "channel", f.Routes[route].Channel)
 			s, err := o.store.Standing(ctx, f.ID)
 			if err != nil {
@@ -184,17 +185,27 @@ func refusalOf(s postgres.Standing) error {
 	return nil
 }
 
-// limited says whether the recipient's limit is why nothing was taken; nil when it has room by now.
+// limited says whether the recipient's limit or the channel's cap is why nothing was taken; nil when both have room by
+// now.
 func (o *Orderer) limited(ctx context.Context, r event.Route) (error, error) {
-	times, now, err := o.store.RecipientLimit(ctx, r.Address)
+	times, now, err := o.store.Taken(ctx, limit.Recipient, r.Address)
 	if err != nil {
 		return nil, err
 	}
 	wait := limit.Row{Times: times}.Wait(now, limit.PerHourAndDay(r.PerHour, r.PerDay))
+	detail := "Too many messages were sent to this address."
+	if wait == 0 && r.Cap > 0 {
+		times, now, err = o.store.Taken(ctx, limit.Spend, limit.SpendKey())
+		if err != nil {
+			return nil, err
+		}
+		wait = limit.Row{Times: times}.Wait(now, limit.PerDay(r.Cap))
+		detail = "Too many text messages were sent today."
+	}
 	if wait == 0 {
 		return nil, nil //nolint:nilnil // Neither a refusal nor a failure: the request may be put again.
 	}
-	p := problem.New(http.StatusTooManyRequests, CodeTooMany, "Too many messages were sent to this address.")
+	p := problem.New(http.StatusTooManyRequests, CodeTooMany, detail)
 	p.RetryAfter = wait
 	return p, nil
 }

@@ -31,7 +31,7 @@ func newBench(t *testing.T) *bench {
 	b := &bench{Rig: verifiertest.New(t), t: t}
 	b.db = b.DB()
 	b.orderer = resend.New(b.db, lookup.New(b.db, b.Bus.Connect(t, "verifier"), b.Handles), slog.New(slog.DiscardHandler),
-		func() { b.changed.Add(1) })
+		func(ids ...string) { b.changed.Add(int32(len(ids))) })
 	return b
 }
 

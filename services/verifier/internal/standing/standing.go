@@ -39,8 +39,8 @@ type Config struct {
 	Log    *slog.Logger
 	// Ended is told the state of each challenge that a cancel ended, after the commit.
 	Ended func(challenge.State)
-	// Changed is called after each commit that wrote an outbox row.
-	Changed func()
+	// Changed is called after each commit that wrote an outbox row, with the challenge that it changed, if it did.
+	Changed func(challenges ...string)
 }
 
 // Keeper answers the verbs state, cancel, delivery and unlock. It is safe for concurrent use.
@@ -84,7 +84,7 @@ func (k *Keeper) Cancel(ctx context.Context, r event.HandleRequest) (event.State
 		}
 		if now {
 			k.cfg.Ended(ended.State)
-			k.cfg.Changed()
+			k.cfg.Changed(ended.Challenge)
 		}
 		return k.reply(ctx, found)
 	}
@@ -169,6 +169,6 @@ func deliveryOf(l postgres.Live, send int) event.DeliveryState {
 	}
 	return event.DeliveryState{
 		Send: send, Channel: route.Channel, Recipient: route.Recipient,
-		Status: string(s.Status), Text: Text(s), At: s.At,
+		Status: string(s.Status), Text: Text(s, delivery.Channel(route.Channel), route.Recipient), At: s.At,
 	}
 }

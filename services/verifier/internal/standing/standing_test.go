@@ -28,6 +28,7 @@ type bench struct {
 	db     *postgres.DB
 	keeper *standing.Keeper
 	ended  atomic.Int32
+	told   atomic.Int32
 }
 
 func newBench(t *testing.T) *bench {
@@ -36,7 +37,7 @@ func newBench(t *testing.T) *bench {
 	b.db = b.DB()
 	keeper, err := standing.New(standing.Config{
 		Store: b.db, Finder: lookup.New(b.db, b.Bus.Connect(t, "verifier"), b.Handles), Log: slog.New(slog.DiscardHandler),
-		Ended: func(challenge.State) { b.ended.Add(1) }, Changed: func() {},
+		Ended: func(challenge.State) { b.ended.Add(1) }, Changed: func(ids ...string) { b.told.Add(int32(len(ids))) },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -80,8 +81,8 @@ func TestCancel_IsTheSameTwice(t *testing.T) {
 			t.Errorf("%+v: %v", reply, err)
 		}
 	}
-	if b.ended.Load() != 1 {
-		t.Errorf("ended %d times", b.ended.Load())
+	if b.ended.Load() != 1 || b.told.Load() != 1 {
+		t.Errorf("ended %d times, told %d times", b.ended.Load(), b.told.Load())
 	}
 	d, err := b.keeper.Delivery(t.Context(), event.DeliveryRequest{Challenge: c.ID(), Send: 1})
 	if err != nil || !d.Ended || d.Accepted {
@@ -134,24 +135,54 @@ func TestUnlock_AnswersWhoeverAsksAgain(t *testing.T) {
 
 func TestText_PromisesNothing(t *testing.T) {
 	t.Parallel()
-	seen := map[string]bool{}
-	for _, s := range []delivery.Status{
-		delivery.StatusQueued, delivery.StatusSending, delivery.StatusAccepted, delivery.StatusFailed,
-		delivery.StatusUnknown, delivery.StatusAbandoned,
-	} {
-		text := standing.Text(delivery.State{Status: s})
-		if text == "" || seen[text] {
-			t.Errorf("%s: %q", s, text)
+	for _, channel := range delivery.Channels() {
+		seen := map[string]bool{}
+		for _, s := range delivery.Statuses() {
+			text := standing.Text(delivery.State{Status: s}, channel, "a•••@acme.example")
+			if text == "" || seen[text] || strings.Contains(text, "•") {
+				t.Errorf("%s: %q", s, text)
+			}
+			seen[text] = true
 		}
-		seen[text] = true
+		// An attempt of unknown result may have been given up too: nothing says that no message was sent.
+		if text := standing.Text(delivery.State{Status: delivery.StatusAbandoned}, channel, "x"); strings.Contains(text, "was not sent") {
+			t.Errorf("abandoned: %q", text)
+		}
+		for _, by := range []delivery.FactKind{delivery.FactAttempted, delivery.FactReceipt} {
+			for _, r := range delivery.Reasons() {
+				if standing.Text(delivery.State{Status: delivery.StatusFailed, Reason: r, By: by}, channel, "x") == "" {
+					t.Errorf("%s by %s has no text", r, by)
+				}
+			}
+		}
 	}
-	// An attempt of unknown result may have been given up too: nothing says that no message was sent.
-	if text := standing.Text(delivery.State{Status: delivery.StatusAbandoned}); strings.Contains(text, "was not sent") {
-		t.Errorf("abandoned: %q", text)
-	}
-	for _, r := range delivery.Reasons() {
-		if standing.Text(delivery.State{Status: delivery.StatusFailed, Reason: r}) == "" {
-			t.Errorf("%s has no text", r)
+}
+
+func TestText_NamesWhoeverHasTheMessage(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		state              delivery.State
+		channel, recipient string
+		want               string
+	}{
+		{delivery.State{Status: delivery.StatusAccepted}, "email", "a•••@acme.example", "The mail provider accepted the message; no report from acme.example yet."},
+		{delivery.State{Status: delivery.StatusAccepted}, "sms", "+49•••78", "The SMS provider accepted the message; no report from the phone network yet."},
+		{delivery.State{Status: delivery.StatusDeferred}, "email", "a•••@acme.example", "acme.example asked to come back later; the message is tried again by itself."},
+		{delivery.State{Status: delivery.StatusDeferred}, "sms", "+49•••78", "The phone network asked to come back later; the message is tried again by itself."},
+		{delivery.State{Status: delivery.StatusDelivered}, "email", "a•••@acme.example", "Accepted by acme.example; if it is not in the inbox, look for it in the spam folder."},
+		{delivery.State{Status: delivery.StatusDelivered}, "sms", "+49•••78", "Delivered to the phone, as far as its network reports."},
+		{delivery.State{Status: delivery.StatusFailed, By: delivery.FactReceipt}, "email", "a•••@acme.example", "Refused by acme.example."},
+		{delivery.State{Status: delivery.StatusFailed, By: delivery.FactReceipt}, "email", "•••", "Refused by the mail server."},
+		{delivery.State{Status: delivery.StatusFailed, By: delivery.FactAttempted}, "email", "a•••@acme.example", "The message could not be sent."},
+		{
+			delivery.State{Status: delivery.StatusFailed, By: delivery.FactReceipt, Reason: delivery.ReasonUnreachable},
+			"sms", "+49•••78",
+			"Not delivered: the phone network could not reach this recipient.",
+		},
+	} {
+		got := standing.Text(c.state, delivery.Channel(c.channel), c.recipient)
+		if got != c.want {
+			t.Errorf("%+v on %s: %q, not %q", c.state, c.channel, got, c.want)
 		}
 	}
 }

@@ -33,11 +33,11 @@ type Sweep struct {
 	store   ender
 	log     *slog.Logger
 	ended   func(challenge.State)
-	changed func()
+	changed func(challenges ...string)
 }
 
-// NewSweep returns a sweep; ended is told of each end, and changed is called after a commit that wrote any.
-func NewSweep(s ender, log *slog.Logger, ended func(challenge.State), changed func()) *Sweep {
+// NewSweep returns a sweep; ended is told of each end, and changed after each commit of the challenges that it ended.
+func NewSweep(s ender, log *slog.Logger, ended func(challenge.State), changed func(challenges ...string)) *Sweep {
 	return &Sweep{store: s, log: log, ended: ended, changed: changed}
 }
 
@@ -63,11 +63,13 @@ func (s *Sweep) all(ctx context.Context, end func(context.Context, int) ([]postg
 		if err != nil {
 			return err
 		}
-		for _, e := range ended {
+		ids := make([]string, len(ended))
+		for i, e := range ended {
 			s.ended(e.State)
+			ids[i] = e.Challenge
 		}
 		if len(ended) > 0 {
-			s.changed()
+			s.changed(ids...)
 		}
 		if len(ended) < sweepBatch {
 			return nil

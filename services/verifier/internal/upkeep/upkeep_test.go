@@ -3,6 +3,7 @@ package upkeep_test
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -63,10 +64,16 @@ func TestSweep_EndsWithinASecondWhatIsOver(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
 	expired, outdated, live := b.record(), b.record(), b.record()
-	var ended, changed atomic.Int32
+	var ended atomic.Int32
+	var changed sync.Map
 	relay := upkeep.NewRelay(b.db, b.bus, b.log, func(int) {})
 	run(t, relay.Run)
-	run(t, upkeep.NewSweep(b.db, b.log, func(challenge.State) { ended.Add(1) }, func() { changed.Add(1); relay.Wake() }).Run)
+	run(t, upkeep.NewSweep(b.db, b.log, func(challenge.State) { ended.Add(1) }, func(ids ...string) {
+		for _, id := range ids {
+			changed.Store(id, true)
+		}
+		relay.Wake()
+	}).Run)
 	b.PG.Exec(t, `UPDATE challenges SET expires_at = clock_timestamp() WHERE id = $1`, expired.ID())
 	b.PG.Exec(t, `UPDATE challenges SET login_version = 2 WHERE id = $1`, live.ID())
 	b.PG.Exec(t, `UPDATE login_budgets SET version = 2`)
@@ -77,8 +84,13 @@ func TestSweep_EndsWithinASecondWhatIsOver(t *testing.T) {
 	bustest.Wait(t, "the login is swept", func() bool {
 		return b.Count(`SELECT count(*) FROM login_budgets WHERE swept_version = version`) == 1
 	})
-	if ended.Load() != 2 || changed.Load() == 0 {
-		t.Errorf("ended %d, changed %d", ended.Load(), changed.Load())
+	if ended.Load() != 2 {
+		t.Errorf("ended %d", ended.Load())
+	}
+	for id, want := range map[string]bool{expired.ID(): true, outdated.ID(): true, live.ID(): false} {
+		if _, told := changed.Load(id); told != want {
+			t.Errorf("%s was told to have changed: %t, not %t", id, told, want)
+		}
 	}
 	for _, m := range b.Bus.Messages(t, event.StreamOutcomes) {
 		e, err := event.Parse(m.Subject, m.Header, m.Data)
@@ -97,7 +109,7 @@ func TestP1_ASweepThatCannotExpireStillCancels(t *testing.T) {
 	b.PG.Exec(t, `INSERT INTO outbox (id, type, source, subject, at, data) VALUES ($1, 'x', 'x', 'x', now(), '{}')`, expired.ID()+".expired")
 	b.PG.Exec(t, `UPDATE login_budgets SET version = 2`)
 	b.PG.Exec(t, `UPDATE challenges SET login_version = 2 WHERE id = $1`, expired.ID())
-	err := upkeep.NewSweep(b.db, b.log, func(challenge.State) {}, func() {}).Once(t.Context())
+	err := upkeep.NewSweep(b.db, b.log, func(challenge.State) {}, func(...string) {}).Once(t.Context())
 	if err == nil {
 		t.Error("a challenge ended whose outcome cannot be written")
 	}

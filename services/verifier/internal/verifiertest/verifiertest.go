@@ -30,8 +30,10 @@ type Rig struct {
 	Bus  *bustest.Bus
 	Auth *bus.Conn
 
-	Tags, Digests, Handles, CheckIDs, Channel *keyring.Ring
-	Keys                                      *assertion.Keys
+	Tags, Digests, Handles, CheckIDs *keyring.Ring
+	// Channel and Texts are the rings of e-mail and of text messages.
+	Channel, Texts *keyring.Ring
+	Keys           *assertion.Keys
 }
 
 // New opens a verifiertest.
@@ -39,7 +41,7 @@ func New(t testing.TB) *Rig {
 	t.Helper()
 	r := &Rig{t: t, PG: pgtest.Open(t), Bus: bustest.Start(t)}
 	r.Auth = r.Bus.Connect(t, "auth")
-	for _, ring := range []**keyring.Ring{&r.Tags, &r.Digests, &r.Handles, &r.CheckIDs, &r.Channel} {
+	for _, ring := range []**keyring.Ring{&r.Tags, &r.Digests, &r.Handles, &r.CheckIDs, &r.Channel, &r.Texts} {
 		fresh, err := keyring.New()
 		r.must(err)
 		*ring = fresh
@@ -117,11 +119,9 @@ func (r *Rig) draw(change ...func(*event.Issued)) Challenge {
 	for _, f := range change {
 		f(&e)
 	}
-	e.Routes[0].Envelope, err = seal.Seal(r.Channel, r.Sealed(e), seal.Content{
-		Code: code.Reveal(), Recipient: "anna@example.com", Workspace: "Acme", Label: e.Label, Reference: e.SupportReference,
-		Locale: e.Locale, CreatedAt: e.CreatedAt, ExpiresAt: e.ExpiresAt,
-	})
-	r.must(err)
+	for i := range e.Routes {
+		e.Routes[i].Envelope = r.seal(e, i, code)
+	}
 	var tag otp.Tag
 	e.TagKey, tag = otp.NewTag(r.Tags, id, code)
 	e.DigestKey, e.Digest = otp.Digest(r.Digests, otp.Binding{
@@ -130,9 +130,29 @@ func (r *Rig) draw(change ...func(*event.Issued)) Challenge {
 	return Challenge{Event: e, Code: code}
 }
 
+// seal hides a code for the dispatcher of a route.
+func (r *Rig) seal(e event.Issued, route int, code otp.Code) string {
+	r.t.Helper()
+	ring, recipient := r.Channel, "anna@example.com"
+	if e.Routes[route].Channel == "sms" {
+		ring, recipient = r.Texts, "+12025550148"
+	}
+	envelope, err := seal.Seal(ring, r.SealedRoute(e, route), seal.Content{
+		Code: code.Reveal(), Recipient: recipient, Workspace: "Acme", Label: e.Label, Reference: e.SupportReference,
+		Locale: e.Locale, CreatedAt: e.CreatedAt, ExpiresAt: e.ExpiresAt,
+	})
+	r.must(err)
+	return envelope
+}
+
 // Sealed is the context in which the first route's envelope opens.
-func (r *Rig) Sealed(e event.Issued) seal.Context {
-	return seal.Context{Challenge: e.Challenge, Route: 0, Channel: e.Channel, NotAfter: challenge.NotAfter(e.ExpiresAt)}
+func (r *Rig) Sealed(e event.Issued) seal.Context { return r.SealedRoute(e, 0) }
+
+// SealedRoute is the context in which a route's envelope opens.
+func (r *Rig) SealedRoute(e event.Issued, route int) seal.Context {
+	return seal.Context{
+		Challenge: e.Challenge, Route: route, Channel: e.Routes[route].Channel, NotAfter: challenge.NotAfter(e.ExpiresAt),
+	}
 }
 
 // Request names a challenge as its front-end does.
