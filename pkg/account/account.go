@@ -62,9 +62,19 @@ type Login struct {
 	Workspace string
 	ID        string
 	Email     string // empty when the person has no address of their own
-	Role      Role
-	Locale    string
+	Phone     string // in E.164; empty when none is proven
+	// Channel is SMS when the person switched to it, which needs a phone, and
+	// otherwise empty.
+	Channel string
+	Role    Role
+	Locale  string
 }
+
+// The channels that a route can have; they are delivery's.
+const (
+	Email = "email"
+	SMS   = "sms"
+)
 
 // ValidateID checks an id that the host application chose.
 func ValidateID(id string) error {

@@ -122,7 +122,7 @@ func TestRoutes_SayWhereACodeGoes(t *testing.T) {
 		{"group address as a person's own", group, Login{ID: "kim", Email: "office@ACME.example"}, "office@ACME.example", true},
 		{"own address beside a group address", group, Login{ID: "kim", Email: "kim@acme.example"}, "kim@acme.example", false},
 	} {
-		routes := Routes(c.workspace, c.login)
+		routes := Routes(c.workspace, c.login, true)
 		if c.want == "" {
 			if len(routes) != 0 {
 				t.Errorf("%s: got %d routes", c.name, len(routes))
@@ -131,6 +131,41 @@ func TestRoutes_SayWhereACodeGoes(t *testing.T) {
 		}
 		if len(routes) != 1 || routes[0].Recipient != c.want || routes[0].Group != c.group || routes[0].Channel != "email" || routes[0].Why == "" {
 			t.Errorf("%s: got %+v", c.name, routes)
+		}
+	}
+}
+
+// A phone is a route of its own, and its place is the person's choice.
+func TestRoutes_PutThePhoneWhereThePersonChose(t *testing.T) {
+	t.Parallel()
+	w := Workspace{ID: "acme", MainEmail: "office@acme.example", Owner: "jo"}
+	const phone = "+12025550148"
+	for _, c := range []struct {
+		name  string
+		login Login
+		texts bool
+		want  string
+	}{
+		{"switched: phone, then the own address", Login{ID: "kim", Email: "kim@acme.example", Phone: phone, Channel: SMS}, true, "sms +12025550148, email kim@acme.example"},
+		{"not switched: own address, then phone", Login{ID: "kim", Email: "kim@acme.example", Phone: phone}, true, "email kim@acme.example, sms +12025550148"},
+		{"switched owner without an address: phone, then main", Login{ID: "jo", Phone: phone, Channel: SMS}, true, "sms +12025550148, email office@acme.example"},
+		{"owner without an address: main, then phone", Login{ID: "jo", Phone: phone}, true, "email office@acme.example, sms +12025550148"},
+		{"switched member without an address: phone alone", Login{ID: "sam", Phone: phone, Channel: SMS}, true, "sms +12025550148"},
+		{"member with a phone alone", Login{ID: "sam", Phone: phone}, true, "sms +12025550148"},
+		{"country not allowed: own address", Login{ID: "kim", Email: "kim@acme.example", Phone: phone, Channel: SMS}, false, "email kim@acme.example"},
+		{"country not allowed, switched owner: main", Login{ID: "jo", Phone: phone, Channel: SMS}, false, "email office@acme.example"},
+		{"country not allowed, nothing else: nowhere", Login{ID: "sam", Phone: phone, Channel: SMS}, false, ""},
+		{"switched without a phone", Login{ID: "kim", Email: "kim@acme.example", Channel: SMS}, true, "email kim@acme.example"},
+	} {
+		var got []string
+		for _, r := range Routes(w, c.login, c.texts) {
+			if r.Why == "" || r.Group {
+				t.Errorf("%s: %+v", c.name, r)
+			}
+			got = append(got, r.Channel+" "+r.Recipient)
+		}
+		if s := strings.Join(got, ", "); s != c.want {
+			t.Errorf("%s: got %s", c.name, s)
 		}
 	}
 }

@@ -12,23 +12,47 @@ type Route struct {
 
 // Routes says where a code goes (DESIGN 3, product.md S5). The first route is
 // the one of create; the others are proven too and serve a resend by the
-// person's act. No route means that nothing may be sent.
+// person's act. No route means that nothing may be sent. texts tells whether
+// text messages may go to the login's phone at all: its country may not be
+// allowed, and then the phone is no route.
 //
-// The login's own address comes first; the workspace's main e-mail address
-// stands in for the primary login alone, never silently for a member
-// (SEC-45). Nothing that was typed at sign-in takes part.
-func Routes(w Workspace, l Login) []Route {
+// A phone comes first for a login that switched to SMS, and after the e-mail
+// address for any other. The login's own address stands before the workspace's
+// main one, which stands in for the primary login alone, never silently for a
+// member (SEC-45). Nothing that was typed at sign-in takes part.
+func Routes(w Workspace, l Login, texts bool) []Route {
+	byMail, byText := mailRoutes(w, l), textRoutes(l, texts)
+	if l.Channel == SMS {
+		return append(byText, byMail...)
+	}
+	return append(byMail, byText...)
+}
+
+// textRoutes returns the way to the login's phone, if there is one.
+func textRoutes(l Login, texts bool) []Route {
+	if l.Phone == "" || !texts {
+		return nil
+	}
+	why := "A code can also go to your phone as a text message."
+	if l.Channel == SMS {
+		why = "Your codes go to your phone as text messages, because you switched to them."
+	}
+	return []Route{{Channel: SMS, Recipient: l.Phone, Why: why}}
+}
+
+// mailRoutes returns the one e-mail address of a login, if there is one.
+func mailRoutes(w Workspace, l Login) []Route {
 	switch {
 	case l.Email != "":
 		return []Route{{
-			Channel:   "email",
+			Channel:   Email,
 			Recipient: l.Email,
 			Group:     w.GroupAddress && CompareForm(l.Email) == CompareForm(w.MainEmail),
 			Why:       "Your codes go to your own e-mail address.",
 		}}
 	case l.ID != "" && l.ID == w.Owner && w.MainEmail != "":
 		return []Route{{
-			Channel:   "email",
+			Channel:   Email,
 			Recipient: w.MainEmail,
 			Group:     w.GroupAddress,
 			Why:       "Your codes go to the workspace's main e-mail address, because this is its primary login and has no address of its own.",

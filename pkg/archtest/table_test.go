@@ -18,7 +18,7 @@ const (
 // domain lists what every use case may know: facts and rules without a clock or a driver.
 func domain() []string {
 	return []string{
-		"pkg/account", "pkg/challenge", "pkg/delivery", "pkg/event", "pkg/frontend", "pkg/keyring", "pkg/otp", "pkg/seal",
+		"pkg/account", "pkg/challenge", "pkg/delivery", "pkg/event", "pkg/frontend", "pkg/gsm7", "pkg/keyring", "pkg/otp", "pkg/seal",
 	}
 }
 
@@ -32,6 +32,7 @@ func domainRows() []archtest.Row {
 	return []archtest.Row{
 		{Package: "pkg/account", Reason: pure},
 		{Package: "pkg/delivery", Reason: pure},
+		{Package: "pkg/gsm7", Reason: pure},
 		{Package: "pkg/keyring", Reason: pure},
 		{Package: "pkg/challenge", Ours: []string{"pkg/keyring"}, Reason: pure},
 		{Package: "pkg/otp", Ours: []string{"pkg/keyring"}, Reason: pure},
@@ -55,6 +56,10 @@ func domainRows() []archtest.Row {
 			Reason: "an assertion is a signed fact of the domain",
 		},
 		{
+			Package: "pkg/phone", Others: []string{"github.com/nyaruka/phonenumbers"},
+			Reason: "a number is judged by the numbering plans alone, wherever it comes from",
+		},
+		{
 			Package: "pkg/message", Ours: domain(),
 			Reason: "words are rendered from facts; who sends them is the provider's matter",
 		},
@@ -67,6 +72,7 @@ func foundationRows() []archtest.Row {
 		{Package: "schemas", Reason: "it embeds files"},
 		{Package: "deploy", Reason: "it embeds files"},
 		{Package: "pkg/config", Others: []string{"github.com/caarlos0/env/v11"}, Reason: small},
+		{Package: "pkg/certificate", Reason: "certificates are made by the standard library alone; where they lie is doorcodectl's matter"},
 		{Package: "pkg/telemetry", Others: []string{prometheus}, Reason: small},
 		{Package: "pkg/problem", Reason: small},
 		{Package: "pkg/strictjson", Ours: []string{"pkg/problem"}, Reason: small},
@@ -120,17 +126,34 @@ func adapterRows() []archtest.Row {
 			Others: []string{"github.com/sendgrid", rate}, Reason: provider,
 		},
 		{
+			Package: "pkg/provider/vonage", Ours: slices.Concat(providing, []string{"pkg/gsm7", "pkg/phone"}),
+			Others: []string{"github.com/vonage"}, Reason: provider,
+		},
+		{
 			Package: "pkg/provider/providertest", Ours: slices.Concat(providing, []string{"pkg/provider/sandbox"}),
 			Others: []string{"github.com/google/go-cmp"}, Reason: provider,
 		},
 		{
-			Package: "pkg/provider/sandbox", Ours: []string{"pkg/config", "pkg/delivery", "pkg/problem", "pkg/strictjson"},
-			Reason: "the sandbox stands in for a company: it computes everything on its own and knows no adapter",
+			Package: "pkg/provider/sandbox", Ours: []string{"pkg/config", "pkg/delivery", "pkg/gsm7", "pkg/problem", "pkg/strictjson"},
+			Reason: "the sandbox stands in for a company: it signs and refuses on its own and knows no adapter; the alphabet of text messages is one table, proved by the vectors of providers.md 4.5",
 		},
 		{
 			Package: "pkg/dispatch", Ours: slices.Concat(domain(), []string{"pkg/bus", "pkg/message", "pkg/provider", "pkg/telemetry"}),
 			Others: []string{prometheus, "github.com/sony/gobreaker/v2", rate, group},
 			Reason: "dispatchers have no database, and any provider is handed to them",
+		},
+		{
+			Package: "pkg/dispatch/process",
+			Ours: slices.Concat(domain(), []string{
+				"pkg/bus", "pkg/dispatch", "pkg/lifecycle", "pkg/message", "pkg/provider", "pkg/telemetry",
+			}),
+			Others: []string{prometheus},
+			Reason: "what the dispatchers of all channels share; a provider's adapter is handed to it",
+		},
+		{
+			Package: "pkg/dispatch/dispatchtest",
+			Ours:    slices.Concat(domain(), []string{"pkg/bus", "pkg/bus/bustest", "pkg/event/eventtest"}),
+			Reason:  "what the tests of dispatchers share: only tests import it",
 		},
 		{
 			Package: "pkg/client", Ours: []string{"pkg/problem"}, Others: []string{jwt},
@@ -148,7 +171,7 @@ func serviceRows() []archtest.Row {
 	metrics := []string{prometheus, group}
 	return []archtest.Row{
 		{
-			Package: "services/auth/...", Ours: slices.Concat(packages, []string{"pkg/postgres", "services/auth/..."}),
+			Package: "services/auth/...", Ours: slices.Concat(packages, []string{"pkg/phone", "pkg/postgres", "services/auth/..."}),
 			Others: metrics, Reason: process,
 		},
 		{
@@ -163,9 +186,20 @@ func serviceRows() []archtest.Row {
 		{
 			Package: "services/email-dispatcher/...",
 			Ours: slices.Concat(packages, []string{
-				"pkg/dispatch", "pkg/provider", "pkg/provider/sendgrid", "services/email-dispatcher/...",
+				"pkg/dispatch/process", "pkg/provider", "pkg/provider/sendgrid", "services/email-dispatcher/...",
 			}),
-			Others: metrics, Reason: "dispatchers have no database, and a process of one channel knows its own providers",
+			Reason: "dispatchers have no database, and a process of one channel knows its own providers",
+		},
+		{
+			Package: "services/sms-dispatcher/...",
+			Ours: slices.Concat(packages, []string{
+				"pkg/dispatch/process", "pkg/phone", "pkg/provider", "pkg/provider/vonage", "services/sms-dispatcher/...",
+			}),
+			Reason: "dispatchers have no database, and a process of one channel knows its own providers",
+		},
+		{
+			Package: "services/receipts/...", Ours: slices.Concat(packages, []string{"pkg/provider", "services/receipts/..."}),
+			Others: metrics, Reason: "it has no database and knows no adapter: webhooks are read by its own few lines",
 		},
 		{
 			Package: "services/sandbox/...", Ours: slices.Concat(packages, []string{"pkg/provider/sandbox", "services/sandbox/..."}),
@@ -179,8 +213,9 @@ func serviceRows() []archtest.Row {
 			Others: metrics, Reason: "the demo is an integrator: it has the client and the frame of a process",
 		},
 		{
-			Package: "services/doorcodectl/...", Ours: slices.Concat(packages, []string{"pkg/postgres", "services/doorcodectl/..."}),
-			Reason: process,
+			Package: "services/doorcodectl/...",
+			Ours:    slices.Concat(packages, []string{"pkg/certificate", "pkg/phone", "pkg/postgres", "services/doorcodectl/..."}),
+			Reason:  process,
 		},
 		{
 			Package: "services/standalone/...",
@@ -209,8 +244,16 @@ func walls() []archtest.Wall {
 			Reason: "the database is reached by pgx, in pkg/postgres",
 		},
 		{
-			Module: "github.com/sendgrid", Behind: []string{"pkg/provider/sendgrid", "pkg/provider/sandbox"},
+			Module: "github.com/sendgrid", Behind: []string{"pkg/provider/sendgrid", "pkg/provider/sandbox", "services/receipts/internal/sendgrid"},
+			Reason: "a provider's SDK is imported by its adapter alone, and by the tests of its stand-in and of whoever verifies its signatures",
+		},
+		{
+			Module: "github.com/vonage", Behind: []string{"pkg/provider/vonage", "pkg/provider/sandbox"},
 			Reason: "a provider's SDK is imported by its adapter and by the tests of its stand-in alone",
+		},
+		{
+			Module: "github.com/nyaruka", Behind: []string{"pkg/phone"},
+			Reason: "one package reads phone numbers, so that all of them are judged alike",
 		},
 	}
 }

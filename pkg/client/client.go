@@ -49,6 +49,7 @@ type Client struct {
 	frontEnd string
 	issuer   string
 	http     *http.Client
+	nats     Requester // nil: challenges go over HTTP too
 	now      func() time.Time
 	keys     keySet
 }
@@ -127,7 +128,7 @@ func (c *Client) Create(ctx context.Context, r Request) (Challenge, error) {
 		key = newKey()
 	}
 	var ch Challenge
-	err := c.call(ctx, call{method: http.MethodPost, path: "/v1/challenges", key: key, in: r, out: &ch, repeats: 1})
+	err := c.call(ctx, call{method: http.MethodPost, path: "/v1/challenges", verb: "create", key: key, in: r, out: &ch, repeats: 1})
 	if err != nil {
 		return Challenge{}, fmt.Errorf("create challenge: %w", err)
 	}
@@ -161,7 +162,9 @@ type State struct {
 // Read returns where the challenge of a handle stands.
 func (c *Client) Read(ctx context.Context, handle string) (State, error) {
 	var s State
-	err := c.call(ctx, call{method: http.MethodGet, path: challengePath(handle, ""), out: &s, repeats: 1})
+	err := c.call(ctx, call{
+		method: http.MethodGet, path: challengePath(handle, ""), verb: "read", handle: handle, out: &s, repeats: 1,
+	})
 	if err != nil {
 		return State{}, fmt.Errorf("read challenge: %w", err)
 	}
@@ -171,8 +174,19 @@ func (c *Client) Read(ctx context.Context, handle string) (State, error) {
 // Resend asks for one more message with the same code. Too early is an *Error
 // with code `resend_too_early` and RetryAfter.
 func (c *Client) Resend(ctx context.Context, handle string) error {
+	return c.ResendBy(ctx, handle, "")
+}
+
+// ResendBy is Resend by the channel of one of the challenge's routes; empty is
+// that of the first. A channel that the challenge has not is an *Error with
+// code `no_route`.
+func (c *Client) ResendBy(ctx context.Context, handle, channel string) error {
+	in := struct {
+		Channel string `json:"channel,omitempty"`
+	}{channel}
 	err := c.call(ctx, call{
-		method: http.MethodPost, path: challengePath(handle, "/deliveries"), key: newKey(), in: struct{}{}, repeats: 1,
+		method: http.MethodPost, path: challengePath(handle, "/deliveries"), verb: "resend", handle: handle, key: newKey(),
+		in: in, repeats: 1,
 	})
 	if err != nil {
 		return fmt.Errorf("resend: %w", err)
@@ -182,7 +196,9 @@ func (c *Client) Resend(ctx context.Context, handle string) error {
 
 // Cancel ends a challenge: "this was not me".
 func (c *Client) Cancel(ctx context.Context, handle string) error {
-	err := c.call(ctx, call{method: http.MethodDelete, path: challengePath(handle, ""), repeats: 1})
+	err := c.call(ctx, call{
+		method: http.MethodDelete, path: challengePath(handle, ""), verb: "cancel", handle: handle, repeats: 1,
+	})
 	if err != nil {
 		return fmt.Errorf("cancel challenge: %w", err)
 	}
@@ -202,7 +218,9 @@ func (c *Client) Check(ctx context.Context, handle, code string) (Person, error)
 		Outcome   string `json:"outcome"`
 		Assertion string `json:"assertion"`
 	}
-	err := c.call(ctx, call{method: http.MethodPost, path: challengePath(handle, "/checks"), in: in, out: &out, repeats: 1})
+	err := c.call(ctx, call{
+		method: http.MethodPost, path: challengePath(handle, "/checks"), verb: "check", handle: handle, in: in, out: &out, repeats: 1,
+	})
 	if err != nil {
 		return Person{}, fmt.Errorf("check code: %w", err)
 	}
@@ -228,6 +246,7 @@ func newKey() string {
 // call is one request that may safely be repeated.
 type call struct {
 	method, path, key string
+	verb, handle      string // on NATS; without a verb it goes over HTTP
 	in, out           any
 	repeats           int // after a lost answer or a 503
 }
@@ -252,6 +271,14 @@ func lost(err error) bool {
 
 // once makes the request one time.
 func (c *Client) once(ctx context.Context, r call) error {
+	if c.nats != nil && r.verb != "" {
+		return c.overNATS(ctx, r)
+	}
+	return c.overHTTP(ctx, r)
+}
+
+// overHTTP is once on HTTP.
+func (c *Client) overHTTP(ctx context.Context, r call) error {
 	var body io.Reader
 	if r.in != nil {
 		data, err := json.Marshal(r.in)
@@ -281,12 +308,17 @@ func (c *Client) once(ctx context.Context, r call) error {
 		return fmt.Errorf("read answer: %w", err)
 	}
 	if res.StatusCode >= http.StatusMultipleChoices {
-		return newError(res, answer)
+		return newHTTPError(res, answer)
 	}
+	return r.read(answer)
+}
+
+// read reads an answer that is no refusal.
+func (r call) read(answer []byte) error {
 	if r.out == nil {
 		return nil
 	}
-	err = json.Unmarshal(answer, r.out)
+	err := json.Unmarshal(answer, r.out)
 	if err != nil {
 		return errors.New("read answer: not the JSON that was expected")
 	}
@@ -296,23 +328,29 @@ func (c *Client) once(ctx context.Context, r call) error {
 // Error is a refusal: a problem document (RFC 9457) with a stable code.
 type Error struct {
 	Status     int
-	Code       string `json:"code"`
-	Detail     string `json:"detail"` // a sentence for the developer or the person
-	Field      string `json:"field"`
-	ChecksLeft *int   `json:"checks_left"`
-	RetryAfter time.Duration
+	Code       string        `json:"code"`
+	Detail     string        `json:"detail"` // a sentence for the developer or the person
+	Field      string        `json:"field"`
+	ChecksLeft *int          `json:"checks_left"`
+	RetryAfter time.Duration `json:"-"`
 }
 
 // Error returns code and sentence.
 func (e *Error) Error() string { return fmt.Sprintf("%d %s: %s", e.Status, e.Code, e.Detail) }
 
 // newError reads a problem document, leniently.
-func newError(res *http.Response, answer []byte) *Error {
+func newError(status int, answer []byte) *Error {
 	e := &Error{}
 	if json.Unmarshal(answer, e) != nil || e.Code == "" {
 		e.Code, e.Detail = "unexpected_answer", "doorcode answered with something that is no problem document"
 	}
-	e.Status = res.StatusCode
+	e.Status = status
+	return e
+}
+
+// newHTTPError is newError with the waiting time of the header.
+func newHTTPError(res *http.Response, answer []byte) *Error {
+	e := newError(res.StatusCode, answer)
 	seconds, err := strconv.Atoi(res.Header.Get("Retry-After"))
 	if err == nil && seconds > 0 {
 		e.RetryAfter = time.Duration(seconds) * time.Second

@@ -19,9 +19,14 @@ type Workspace struct {
 
 // Login is what a person types, as the host application keeps it in doorcode.
 type Login struct {
-	Email  string `json:"email,omitempty"`
-	Role   string `json:"role"` // owner, administrator or member
-	Locale string `json:"locale,omitempty"`
+	Email string `json:"email,omitempty"`
+	// Phone is the person's own number in international form.
+	Phone string `json:"phone,omitempty"`
+	// Channel is where codes go first: email, also when empty, or sms, which
+	// needs a phone.
+	Channel string `json:"channel,omitempty"`
+	Role    string `json:"role"` // owner, administrator or member
+	Locale  string `json:"locale,omitempty"`
 }
 
 // PutWorkspace creates or changes a workspace.

@@ -20,12 +20,19 @@ const Repeat = 10 * time.Minute
 // Dimension is what is counted.
 type Dimension string
 
-// The dimensions. Recipient and Client are rows of their own; Live stands in the login's budget.
+// The dimensions. Recipient, Client and Spend are rows of their own; Live stands in the login's budget.
 const (
 	Recipient Dimension = "recipient"
 	Client    Dimension = "client"
 	Live      Dimension = "live"
+	Spend     Dimension = "sms_spend" // text messages over all recipients
 )
+
+// MaxSpend is the highest daily cap of text messages; the one row that counts them stays bounded by it.
+const MaxSpend = 5000
+
+// SpendKey is the key of the one row of Spend.
+func SpendKey() []byte { return []byte("all") }
 
 // Window allows at most Max takes within Span.
 type Window struct {
@@ -37,6 +44,9 @@ type Window struct {
 func PerHourAndDay(hour, day int) []Window {
 	return []Window{{Span: time.Hour, Max: hour}, {Span: 24 * time.Hour, Max: day}}
 }
+
+// PerDay returns the window of the daily cap of text messages.
+func PerDay(day int) []Window { return []Window{{Span: 24 * time.Hour, Max: day}} }
 
 // PerMinute returns the window of creates from one client address.
 func PerMinute(minute int) []Window { return []Window{{Span: time.Minute, Max: minute}} }

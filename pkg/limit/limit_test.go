@@ -196,14 +196,17 @@ func TestRow_DropsWhatNoWindowSees(t *testing.T) {
 func TestSort_OrdersByDimensionThenKey(t *testing.T) {
 	t.Parallel()
 	wants := []limit.Want{
-		{Dimension: limit.Recipient, Key: []byte{1}}, {Dimension: limit.Client, Key: []byte{9}}, {Dimension: limit.Client, Key: []byte{2, 3}},
+		{Dimension: limit.Recipient, Key: []byte{1}},
+		{Dimension: limit.Client, Key: []byte{9}},
+		{Dimension: limit.Client, Key: []byte{2, 3}},
+		{Dimension: limit.Spend, Key: limit.SpendKey()},
 	}
 	limit.Sort(wants)
 	got := []string{}
 	for _, w := range wants {
 		got = append(got, string(w.Dimension)+string(w.Key))
 	}
-	if diff := cmp.Diff([]string{"client\x02\x03", "client\x09", "recipient\x01"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"sms_spendall", "recipient\x01", "client\x02\x03", "client\x09"}, got); diff != "" {
 		t.Error(diff)
 	}
 }

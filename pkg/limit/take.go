@@ -1,6 +1,7 @@
 package limit
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -14,21 +15,16 @@ type Slots struct {
 
 // Want is one limit that a create takes from.
 type Want struct {
-	Dimension Dimension // Recipient or Client
-	Key       []byte    // keyed hash
+	Dimension Dimension // Recipient, Client or Spend
+	Key       []byte    // keyed hash, or SpendKey
 	Windows   []Window
 }
 
-// Sort puts wants into the order in which their rows are locked everywhere: dimension, then key.
+// Sort puts wants into the order in which their rows are locked everywhere: dimension, last name first, then key. So the
+// row of Spend, which all text messages share, is locked before that of a recipient, as the statement of a resend does.
 func Sort(wants []Want) {
 	slices.SortFunc(wants, func(a, b Want) int {
-		if a.Dimension != b.Dimension {
-			if a.Dimension < b.Dimension {
-				return -1
-			}
-			return 1
-		}
-		return slices.Compare(a.Key, b.Key)
+		return cmp.Or(cmp.Compare(b.Dimension, a.Dimension), slices.Compare(a.Key, b.Key))
 	})
 }
 

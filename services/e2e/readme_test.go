@@ -15,6 +15,7 @@ import (
 	demo "doorcode/services/demo/app"
 	ctl "doorcode/services/doorcodectl/app"
 	email "doorcode/services/email-dispatcher/app"
+	receipts "doorcode/services/receipts/app"
 	sandbox "doorcode/services/sandbox/app"
 	alone "doorcode/services/standalone/app"
 	verifier "doorcode/services/verifier/app"
@@ -42,6 +43,7 @@ func settingsTable() string {
 	}{
 		{"auth", config.Describe[auth.Config]()},
 		{"verifier", config.Describe[verifier.Config]()},
+		{"receipts", config.Describe[receipts.Config]()},
 		{"email-dispatcher", config.Describe[email.Config]()},
 		{"sandbox", config.Describe[sandbox.Config]()},
 		{"demo", config.Describe[demo.Config]()},

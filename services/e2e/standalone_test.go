@@ -26,7 +26,7 @@ type standalone struct {
 
 // newStandalone prepares an installation in a folder.
 func newStandalone(dir string) (*standalone, error) {
-	ports, err := freePorts(5)
+	ports, err := freePorts(6)
 	if err != nil {
 		return nil, err
 	}
@@ -39,6 +39,7 @@ func newStandalone(dir string) (*standalone, error) {
 		"DOORCODE_AUTH_LISTEN":                  s.auth,
 		"DOORCODE_SANDBOX_LISTEN":               s.sandbox,
 		"DOORCODE_DEMO_LISTEN":                  s.demo,
+		"DOORCODE_RECEIPTS_LISTEN":              ports[5],
 		"DOORCODE_LOG_LEVEL":                    "debug",
 	}
 	return s, nil

@@ -1,4 +1,4 @@
-// Package app is the auth process: it opens database and bus, reads the keys and serves the HTTP API.
+// Package app is the auth process: it opens database and bus, reads the keys and serves the API on HTTP and on NATS.
 package app
 
 import (
@@ -20,6 +20,8 @@ import (
 	"doorcode/pkg/telemetry"
 	"doorcode/services/auth/internal/decide"
 	"doorcode/services/auth/internal/front"
+	"doorcode/services/auth/internal/natsapi"
+	"doorcode/services/auth/internal/watch"
 	"doorcode/services/auth/internal/web"
 )
 
@@ -34,6 +36,8 @@ type App struct {
 	rows   *keyring.Ring // of the MACs of directory rows
 	jwks   []byte
 	failed chan error
+	// watches are the challenges that are followed; they end before the listener does.
+	watches *watch.Hub
 
 	// What Start opens; the stack closes it in reverse.
 	stack  lifecycle.Stack
@@ -49,7 +53,7 @@ func New(cfg Config, tel telemetry.Telemetry) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &App{cfg: cfg, tel: tel, failed: make(chan error, 1), keys: front.Keys{Channels: map[string]*keyring.Ring{}}}
+	a := &App{cfg: cfg, tel: tel, failed: make(chan error, 1), watches: watch.NewHub(cfg.EventStreams), keys: front.Keys{Channels: map[string]*keyring.Ring{}}}
 	var email *keyring.Ring
 	var problems []error
 	for _, k := range []struct {
@@ -70,6 +74,11 @@ func New(cfg Config, tel telemetry.Telemetry) (*App, error) {
 		*k.ring = ring
 	}
 	a.keys.Channels[string(delivery.Email)] = email
+	if cfg.SMSKeyFile != "" {
+		ring, err := keyring.Read(cfg.SMSKeyFile)
+		problems = append(problems, err)
+		a.keys.Channels[string(delivery.SMS)] = ring
+	}
 	a.jwks, err = readJWKS(cfg.JWKSFile)
 	err = errors.Join(append(problems, err)...)
 	if err != nil {
@@ -113,20 +122,34 @@ func (a *App) Start(ctx context.Context) error {
 	}
 	a.stack.Push("database", func(context.Context) error { a.db.Close(); return nil })
 	a.bus, err = bus.Connect(ctx, bus.Config{
-		URL: a.cfg.NATSURL, Name: "auth", KeyFile: a.cfg.NATSKeyFile, Log: a.tel.Log, Fatal: a.fail,
+		URL: a.cfg.NATSURL, CAFile: a.cfg.NATSCAFile, Name: "auth", KeyFile: a.cfg.NATSKeyFile, Log: a.tel.Log, Fatal: a.fail,
 	})
 	if err != nil {
 		return err
 	}
 	a.stack.Push("bus", a.bus.Drain)
+	changes, err := a.bus.Subscribe(ctx, event.SubjectChanged, a.watches.Hear)
+	if err != nil {
+		return err
+	}
+	a.stack.Push("changes", changes.Stop)
 	number, err := a.bus.StreamNumber(ctx, event.StreamChallenges)
 	if err != nil {
 		return err
 	}
-	a.api, err = a.build(number)
+	f, err := a.build(number)
 	if err != nil {
 		return err
 	}
+	a.api, err = web.New(f, a.jwks, a.tel)
+	if err != nil {
+		return err
+	}
+	service, err := natsapi.Serve(ctx, natsapi.Config{Bus: a.bus, Front: f, Workers: a.cfg.NATSWorkers, Log: a.tel.Log})
+	if err != nil {
+		return err
+	}
+	a.stack.Push("api on nats", service.Stop)
 	a.server, err = httpserver.Start(ctx, httpserver.Config{
 		Name: "api", Listen: a.cfg.Listen, Handler: a.api, Log: a.tel.Log,
 	})
@@ -134,6 +157,8 @@ func (a *App) Start(ctx context.Context) error {
 		return err
 	}
 	a.stack.Push("api", a.server.Stop)
+	// Streams would keep the listener from closing, so they end before it.
+	a.stack.Push("event streams", func(context.Context) error { a.watches.Close(); return nil })
 	a.watch()
 	return nil
 }
@@ -156,24 +181,22 @@ func (a *App) watch() {
 	}()
 }
 
-// build puts the use cases and the HTTP API over what is open.
-func (a *App) build(number uint16) (*web.Handler, error) {
-	f, err := front.New(front.Config{
-		Database: a.db, Directory: postgres.NewDirectory(a.db, a.rows), Bus: a.bus, Keys: a.keys,
+// build puts the use cases over what is open.
+func (a *App) build(number uint16) (*front.Front, error) {
+	return front.New(front.Config{
+		Database: a.db, Directory: postgres.NewDirectory(a.db, a.rows), Bus: a.bus, Watches: a.watches, Keys: a.keys,
 		Clock: time.Now, Telemetry: a.tel,
 		Settings: front.Settings{
 			Settings: decide.Settings{
 				Policy: a.cfg.policy(), Life: a.cfg.CodeLife, PerHour: a.cfg.PerHour, PerDay: a.cfg.PerDay,
 				GroupPerHour: a.cfg.GroupPerHour, GroupPerDay: a.cfg.GroupPerDay,
+				TextLife: a.cfg.SMSCodeLife, NumberPerHour: a.cfg.NumberPerHour, NumberPerDay: a.cfg.NumberPerDay,
+				Countries: a.cfg.SMSCountries, TextsPerDay: a.cfg.SMSDailyCap,
 			},
 			CodeDigits: a.cfg.CodeDigits, LivePerLogin: a.cfg.LivePerLogin, CreatesPerClient: a.cfg.CreatesPerClient,
 			CreatesPerSecond: a.cfg.CreatesPerSecond, VerifierTimeout: verifierTimeout, StreamNumber: number,
 		},
 	})
-	if err != nil {
-		return nil, err
-	}
-	return web.New(f, a.jwks, a.tel)
 }
 
 // Stop lets running requests end and closes everything.

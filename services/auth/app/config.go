@@ -8,13 +8,16 @@ import (
 	"doorcode/pkg/challenge"
 	"doorcode/pkg/config"
 	"doorcode/pkg/lifecycle"
+	"doorcode/pkg/limit"
 	"doorcode/pkg/otp"
+	"doorcode/pkg/phone"
 )
 
 // Config holds the settings of auth. Every limit has a hard ceiling and none can be switched off (SEC-14).
 type Config struct {
 	LogLevel    string `env:"DOORCODE_LOG_LEVEL" envDefault:"info" help:"How much is logged: debug, info, warn or error."`
 	NATSURL     string `env:"DOORCODE_NATS_URL" envDefault:"nats://127.0.0.1:4222" help:"Address of NATS."`
+	NATSCAFile  string `env:"DOORCODE_NATS_CA_FILE" help:"File with the authorities, in PEM, that may vouch for NATS; when set, NATS is spoken over TLS 1.3 alone."`
 	DatabaseURL string `env:"DOORCODE_DATABASE_URL,required" help:"Address of the database, without a password."`
 	// Both listeners speak plain HTTP: TLS ends before them.
 	Listen           string `env:"DOORCODE_AUTH_LISTEN" envDefault:"127.0.0.1:8080" help:"Address of the API."`
@@ -33,6 +36,7 @@ type Config struct {
 	APIKeyKeyFile      string `env:"DOORCODE_AUTH_API_KEY_KEY_FILE,required" help:"Key ring of the hashes of API keys."`
 	IdempotencyKeyFile string `env:"DOORCODE_AUTH_IDEMPOTENCY_KEY_FILE,required" help:"Key ring of idempotency keys and request fingerprints."`
 	EmailKeyFile       string `env:"DOORCODE_AUTH_EMAIL_CHANNEL_KEY_FILE,required" help:"Key ring that seals for the e-mail dispatcher."`
+	SMSKeyFile         string `env:"DOORCODE_AUTH_SMS_CHANNEL_KEY_FILE" help:"Key ring that seals for the SMS dispatcher; required when countries are listed."`
 	JWKSFile           string `env:"DOORCODE_AUTH_JWKS_FILE,required" help:"Public keys of the assertions, served as /.well-known/jwks.json."`
 
 	// What a code is.
@@ -53,9 +57,22 @@ type Config struct {
 	GroupPerHour int `env:"DOORCODE_AUTH_GROUP_SENDS_PER_ADDRESS_HOUR" envDefault:"60" help:"Messages per group address and hour, at most 200."`
 	GroupPerDay  int `env:"DOORCODE_AUTH_GROUP_SENDS_PER_ADDRESS_DAY" envDefault:"200" help:"Messages per group address and day, at most 600."`
 
+	// Text messages cost money and are worth a fraud, so there are none until countries and a cap are set (DESIGN 7).
+	SMSCountries  []string      `env:"DOORCODE_AUTH_SMS_COUNTRIES" help:"Countries to whose numbers text messages go, as ISO 3166-1 codes with commas: US,NL. None is named by default."`
+	SMSDailyCap   int           `env:"DOORCODE_AUTH_SMS_DAILY_CAP" envDefault:"0" help:"Text messages within a day over all numbers, at most 5000; 0 is none at all. Required when countries are listed."`
+	SMSCodeLife   time.Duration `env:"DOORCODE_AUTH_SMS_CODE_LIFE" envDefault:"5m" help:"Life of a code that goes by SMS first, 3 to 10 minutes."`
+	NumberPerHour int           `env:"DOORCODE_AUTH_SENDS_PER_NUMBER_HOUR" envDefault:"5" help:"Messages per phone number and hour, at most 10."`
+	NumberPerDay  int           `env:"DOORCODE_AUTH_SENDS_PER_NUMBER_DAY" envDefault:"10" help:"Messages per phone number and day, at most 20."`
+
 	// How many creates are taken in: exactly over all replicas, and roughly by each.
 	CreatesPerClient int `env:"DOORCODE_AUTH_CREATES_PER_CLIENT_MINUTE" envDefault:"30" help:"Creates per client address (IPv6: /64) and minute, at most 600."`
 	CreatesPerSecond int `env:"DOORCODE_AUTH_CREATES_PER_SECOND" envDefault:"1000" help:"Creates per second that one replica takes in, at most 100000."`
+
+	// How many challenges are followed by open connections.
+	EventStreams int `env:"DOORCODE_AUTH_EVENT_STREAMS" envDefault:"1000" help:"Event streams that one replica keeps open, at most 100000."`
+
+	// How many requests of front-ends on NATS are worked on at once; more are answered 503.
+	NATSWorkers int `env:"DOORCODE_AUTH_NATS_WORKERS" envDefault:"32" help:"Requests over NATS that one replica works on at once, at most 1000."`
 }
 
 // Operations returns the settings that every process has.
@@ -81,18 +98,46 @@ func (c Config) Validate() error {
 		{"DOORCODE_AUTH_SENDS_PER_ADDRESS_DAY", c.PerDay, 1, 200},
 		{"DOORCODE_AUTH_GROUP_SENDS_PER_ADDRESS_HOUR", c.GroupPerHour, 1, 200},
 		{"DOORCODE_AUTH_GROUP_SENDS_PER_ADDRESS_DAY", c.GroupPerDay, 1, 600},
+		{"DOORCODE_AUTH_SENDS_PER_NUMBER_HOUR", c.NumberPerHour, 1, 10},
+		{"DOORCODE_AUTH_SENDS_PER_NUMBER_DAY", c.NumberPerDay, 1, 20},
+		{"DOORCODE_AUTH_SMS_DAILY_CAP", c.SMSDailyCap, 0, limit.MaxSpend},
 		{"DOORCODE_AUTH_CREATES_PER_CLIENT_MINUTE", c.CreatesPerClient, 1, 600},
+		{"DOORCODE_AUTH_EVENT_STREAMS", c.EventStreams, 1, 100_000},
+		{"DOORCODE_AUTH_NATS_WORKERS", c.NATSWorkers, 1, 1000},
 		{"DOORCODE_AUTH_CREATES_PER_SECOND", c.CreatesPerSecond, 1, 100_000},
 	} {
 		if b.value < b.min || b.value > b.max {
 			problems = append(problems, fmt.Errorf("%s: %d is outside %d to %d", b.name, b.value, b.min, b.max))
 		}
 	}
-	if c.CodeLife < challenge.MinLife || c.CodeLife > challenge.MaxLife {
-		problems = append(problems, fmt.Errorf("DOORCODE_AUTH_CODE_LIFE: %s is outside %s to %s",
-			c.CodeLife, challenge.MinLife, challenge.MaxLife))
+	for name, life := range map[string]time.Duration{
+		"DOORCODE_AUTH_CODE_LIFE": c.CodeLife, "DOORCODE_AUTH_SMS_CODE_LIFE": c.SMSCodeLife,
+	} {
+		if life < challenge.MinLife || life > challenge.MaxLife {
+			problems = append(problems, fmt.Errorf("%s: %s is outside %s to %s", name, life, challenge.MinLife, challenge.MaxLife))
+		}
 	}
-	return errors.Join(problems...)
+	return errors.Join(append(problems, c.validateSMS()...)...)
+}
+
+// validateSMS refuses countries that are none, and text messages that nothing caps or seals.
+func (c Config) validateSMS() []error {
+	var problems []error
+	for _, region := range c.SMSCountries {
+		if !phone.IsRegion(region) {
+			problems = append(problems, fmt.Errorf("DOORCODE_AUTH_SMS_COUNTRIES: %q is no country", region))
+		}
+	}
+	if len(c.SMSCountries) == 0 {
+		return nil
+	}
+	if c.SMSDailyCap == 0 {
+		problems = append(problems, errors.New("DOORCODE_AUTH_SMS_DAILY_CAP: countries are listed, so a cap is required"))
+	}
+	if c.SMSKeyFile == "" {
+		problems = append(problems, errors.New("DOORCODE_AUTH_SMS_CHANNEL_KEY_FILE: countries are listed, so it is required"))
+	}
+	return problems
 }
 
 // policy is what every challenge is made with.

@@ -26,7 +26,7 @@ func ceilings() map[string]int64 {
 	return map[string]int64{
 		"WRONG_PER_CHALLENGE": 5, "WRONG_PER_HOUR": 10, "WRONG_PER_DAY": 20, "LOCK_AFTER": 100, "SENDS_PER_CHALLENGE": 5,
 		"LIVE_PER_LOGIN": 5, "SENDS_PER_ADDRESS_HOUR": 60, "SENDS_PER_ADDRESS_DAY": 200, "GROUP_SENDS_PER_ADDRESS_HOUR": 200,
-		"GROUP_SENDS_PER_ADDRESS_DAY": 600, "CREATES_PER_CLIENT_MINUTE": 600, "CREATES_PER_SECOND": 100_000,
+		"GROUP_SENDS_PER_ADDRESS_DAY": 600, "SENDS_PER_NUMBER_HOUR": 10, "SENDS_PER_NUMBER_DAY": 20, "CREATES_PER_CLIENT_MINUTE": 600, "CREATES_PER_SECOND": 100_000, "EVENT_STREAMS": 100_000,
 	}
 }
 
@@ -69,11 +69,43 @@ func TestSEC03_BoundsTheLifeAndLengthOfACode(t *testing.T) {
 	t.Parallel()
 	for setting, fine := range map[string]bool{
 		"CODE_LIFE=10m": true, "CODE_LIFE=601s": false, "CODE_LIFE=3m": true, "CODE_LIFE=179s": false, "CODE_LIFE=-5m": false,
+		"SMS_CODE_LIFE=5m": true, "SMS_CODE_LIFE=601s": false, "SMS_CODE_LIFE=179s": false,
 		"CODE_DIGITS=6": true, "CODE_DIGITS=5": false, "CODE_DIGITS=10": true, "CODE_DIGITS=11": false,
 	} {
 		_, err := config.Load[app.Config]("DOORCODE_AUTH_", settings("DOORCODE_AUTH_"+setting))
 		if (err == nil) != fine {
 			t.Errorf("%s: %v", setting, err)
+		}
+	}
+}
+
+// DESIGN 7: text messages need countries, a cap and a key ring, or auth does not start.
+func TestConfig_AllowsTextMessagesWithCountriesAndACap(t *testing.T) {
+	t.Parallel()
+	const key = "SMS_CHANNEL_KEY_FILE=/nowhere/SMS"
+	for _, c := range []struct {
+		settings []string
+		named    string // in the refusal; empty: none
+	}{
+		{nil, ""},
+		{[]string{"SMS_DAILY_CAP=200"}, ""},
+		{[]string{"SMS_COUNTRIES=US,NL", "SMS_DAILY_CAP=200", key}, ""},
+		{[]string{"SMS_COUNTRIES=US", "SMS_DAILY_CAP=5000", key}, ""},
+		{[]string{"SMS_COUNTRIES=US", key}, "SMS_DAILY_CAP"},
+		{[]string{"SMS_COUNTRIES=US", "SMS_DAILY_CAP=0", key}, "SMS_DAILY_CAP"},
+		{[]string{"SMS_COUNTRIES=US", "SMS_DAILY_CAP=5001", key}, "SMS_DAILY_CAP"},
+		{[]string{"SMS_DAILY_CAP=-1"}, "SMS_DAILY_CAP"},
+		{[]string{"SMS_COUNTRIES=US", "SMS_DAILY_CAP=200"}, "SMS_CHANNEL_KEY_FILE"},
+		{[]string{"SMS_COUNTRIES=US,UK", "SMS_DAILY_CAP=200", key}, "SMS_COUNTRIES"},
+		{[]string{"SMS_COUNTRIES=1", "SMS_DAILY_CAP=200", key}, "SMS_COUNTRIES"},
+	} {
+		env := settings()
+		for _, s := range c.settings {
+			env = append(env, "DOORCODE_AUTH_"+s)
+		}
+		_, err := config.Load[app.Config]("DOORCODE_AUTH_", env)
+		if (err == nil) != (c.named == "") || (err != nil && !strings.Contains(err.Error(), "DOORCODE_AUTH_"+c.named)) {
+			t.Errorf("%v: %v", c.settings, err)
 		}
 	}
 }

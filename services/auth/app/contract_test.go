@@ -119,7 +119,12 @@ func bad() []struct {
 		{"PUT", login, "email", `{"role":"member","email":"a@b@c"}`},
 		{"PUT", login, "email", `{"role":"member","email":null}`},
 		{"PUT", login, "locale", `{"role":"member","locale":"???"}`},
-		{"PUT", login, "phone", `{"role":"member","phone":"+4915112345678"}`},
+		{"PUT", login, "phone", `{"role":"member","phone":"015112345678"}`},
+		{"PUT", login, "phone", `{"role":"member","phone":"+19005551234"}`},
+		{"PUT", login, "phone", `{"role":"member","phone":4915112345678}`},
+		{"PUT", login, "channel", `{"role":"member","channel":"sms"}`},
+		{"PUT", login, "channel", `{"role":"member","phone":"+4915112345678","channel":"voice"}`},
+		{"PUT", login, "phones", `{"role":"member","phones":["+4915112345678"]}`},
 		{"PUT", "/v1/workspaces/w/logins/a%20b", "login", `{"role":"member"}`},
 	}
 }

@@ -36,7 +36,7 @@ func TestDirectory_PutIsIdempotent(t *testing.T) {
 	if h.version(t, "bert") != 1 || h.count(t, `SELECT count(*) FROM outbox`) != records || h.count(t, `SELECT count(*) FROM audit`) != records {
 		t.Error("a put that changes nothing left a trace")
 	}
-	if diff := cmp.Diff(map[string]any{"workspace": "w", "id": "bert", "email": "bert@example.com", "role": "member"}, h.shown(t, "/logins/bert")); diff != "" {
+	if diff := cmp.Diff(map[string]any{"workspace": "w", "id": "bert", "email": "bert@example.com", "channel": "email", "role": "member"}, h.shown(t, "/logins/bert")); diff != "" {
 		t.Error(diff)
 	}
 }

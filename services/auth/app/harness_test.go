@@ -122,7 +122,7 @@ func (h *harness) environment(t testing.TB) []string {
 		"DOORCODE_DATABASE_URL=postgres://127.0.0.1/x", "DOORCODE_NATS_URL=" + h.bus.URL(), "DOORCODE_AUTH_LISTEN=127.0.0.1:0",
 		"DOORCODE_AUTH_NATS_KEY_FILE=" + h.bus.KeyFile("auth"), "DOORCODE_AUTH_JWKS_FILE=" + filepath.Join(h.dir, "jwks"),
 	}
-	for _, name := range []string{"TAG", "DIGEST", "HANDLE", "ADDRESS", "ROW", "API_KEY", "IDEMPOTENCY", "EMAIL_CHANNEL"} {
+	for _, name := range []string{"TAG", "DIGEST", "HANDLE", "ADDRESS", "ROW", "API_KEY", "IDEMPOTENCY", "EMAIL_CHANNEL", "SMS_CHANNEL"} {
 		ring, err := keyring.New()
 		if err != nil {
 			t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -70,6 +71,7 @@ func (w *wish) apply(f frontend.FrontEnd) frontend.FrontEnd {
 func (c command) createAPIKey(ctx context.Context, args []string) error {
 	set := flags("api-key create")
 	wanted := wishes(set)
+	out := set.String("out", "", "file for the key")
 	words, err := parse(set, args, 1)
 	if err != nil {
 		return err
@@ -95,7 +97,16 @@ func (c command) createAPIKey(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	f, key, err := wanted.apply(f).WithNewKey(ring)
+	f = wanted.apply(f)
+	kept, err := holds(f, ring, *out)
+	if err != nil {
+		return err
+	}
+	if kept {
+		c.printf("%s: the key of %s is valid and stays\n", id, *out)
+		return directory.PutFrontEnd(ctx, f)
+	}
+	f, key, err := f.WithNewKey(ring)
 	if err != nil {
 		return err
 	}
@@ -103,8 +114,32 @@ func (c command) createAPIKey(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	c.printf("%s\n", key)
+	if *out == "" {
+		c.printf("%s\n", key)
+		return nil
+	}
+	err = write(*out, []byte(key))
+	if err != nil {
+		return err
+	}
+	c.printf("%s: a key was made in %s\n", id, *out)
 	return nil
+}
+
+// holds reports whether the file holds the front-end's present key; no file holds none.
+func holds(f frontend.FrontEnd, ring *keyring.Ring, file string) (bool, error) {
+	if file == "" {
+		return false, nil
+	}
+	data, err := os.ReadFile(file) //nolint:gosec // the operator names the file
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("read the api key: %w", err)
+	}
+	key, ok := frontend.ParseAuthorization("Bearer " + strings.TrimSpace(string(data)))
+	return ok && f.Holds(ring, key), nil
 }
 
 // removeAPIKey takes a front-end's key away.

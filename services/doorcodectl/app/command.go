@@ -25,6 +25,7 @@ type Config struct {
 	NATSDir          string        `env:"DOORCODE_DOORCODECTL_NATS_DIR" envDefault:"nats" help:"Folder of nats.conf and the NATS user keys."`
 	NATSKey          string        `env:"DOORCODE_DOORCODECTL_NATS_KEY_FILE" help:"File with the NATS user key of doorcodectl."`
 	NATSURL          string        `env:"DOORCODE_NATS_URL" envDefault:"nats://127.0.0.1:4222" help:"Address of NATS."`
+	NATSCAFile       string        `env:"DOORCODE_NATS_CA_FILE" help:"File with the authorities, in PEM, that may vouch for NATS; when set, NATS is spoken over TLS 1.3 alone."`
 	DatabaseURL      string        `env:"DOORCODE_DATABASE_URL" help:"Address of the database, with the owner's name for doorcodectl, without a password."`
 	DatabasePassword config.Secret `env:"DOORCODE_DOORCODECTL_DATABASE_PASSWORD_FILE,file" help:"File with the password of the database's owner."`
 	AuthPassword     config.Secret `env:"DOORCODE_DOORCODECTL_AUTH_PASSWORD_FILE,file" help:"File with the password that migrate gives the role doorcode_auth."`
@@ -35,13 +36,40 @@ type Config struct {
 const usage = `doorcodectl, the commands of doorcode's operator
 
   doorcodectl keys [-rotate NAME]          make the key files that are missing, or add a key to one ring
+  doorcodectl certificates [-dir DIR] [-server NAME=HOST,HOST]...
+                                           make a private authority and certificates for TLS to NATS and Postgres
+                                           that are missing or in their last month. Without -server: nats and
+                                           postgres, reached under these names
+  doorcodectl hand-out -to DIR [-certificates DIR] [-passwords DIR]
+                                           copy into DIR, one folder per process, the keys, certificates and passwords
+                                           that the process holds; passwords that are missing are made
   doorcodectl migrate                      bring the database to this version's schema
   doorcodectl streams apply [-plan]        show what would change on NATS, then change it; -plan only shows
-  doorcodectl api-key create ID [-name N] [-scopes challenges,directory] [-workspaces a,b]
+  doorcodectl api-key create ID [-name N] [-scopes challenges,directory] [-workspaces a,b] [-out FILE]
                                            make a front-end's API key and print it once. A new front-end has the
                                            scope challenges and all workspaces (*); for one that is there, what no
-                                           flag names stays as it is, and its former key ends
+                                           flag names stays as it is, and its former key ends. With -out the key
+                                           goes to FILE, and one that is there and still valid stays
   doorcodectl api-key remove ID            take a front-end's key away, at once
+  doorcodectl front-end create NAME        make the NATS key NAME.nk of a front-end that asks over NATS, and an account
+                                           of its own in front-ends.conf; NATS has to read that again
+  doorcodectl dead-letters list [-last N]  list the newest messages that nobody understood and what became of them
+  doorcodectl dead-letters show SEQ        show one of them
+  doorcodectl dead-letters replay SEQ      send its message again, to where it came from; once
+  doorcodectl dead-letters discard SEQ -reason R
+                                           put on record that it needs nothing
+  doorcodectl advisories list [-last N]    list the newest messages that a consumer gave up or was told to give up
+  doorcodectl channel pause email|sms [-for DURATION]
+                                           hold a channel's messages back, without -for until it is resumed. What is
+                                           too late by then is not sent
+  doorcodectl channel resume email|sms     let a channel go on
+  doorcodectl channel show email|sms       show whether a channel is paused and how much waits
+  doorcodectl country stop REGION -reason R
+                                           offer no SMS to the numbers of a country (two letters of ISO 3166-1),
+                                           whatever the settings allow
+  doorcodectl country allow REGION -reason R
+                                           take that back
+  doorcodectl country list                 list the countries that are stopped
 
 Exit codes: 0 done, 1 failed, 2 not understood.
 Settings are environment variables; README.md lists them.
@@ -88,10 +116,24 @@ func run(ctx context.Context, args, environ []string, out io.Writer) error {
 		do    func(command, context.Context, []string) error
 	}{
 		{"keys", command.keys},
+		{"certificates", command.certificates},
+		{"hand-out", command.handOut},
 		{"migrate", command.migrate},
 		{"streams apply", command.streams},
 		{"api-key create", command.createAPIKey},
 		{"api-key remove", command.removeAPIKey},
+		{"front-end create", command.createFrontEnd},
+		{"dead-letters list", command.listLetters},
+		{"dead-letters show", command.showLetter},
+		{"dead-letters replay", command.replayLetter},
+		{"dead-letters discard", command.discardLetter},
+		{"advisories list", command.listAdvisories},
+		{"channel pause", command.pauseChannel},
+		{"channel resume", command.resumeChannel},
+		{"channel show", command.showChannel},
+		{"country stop", command.stopCountry},
+		{"country allow", command.allowCountry},
+		{"country list", command.listCountries},
 	} {
 		words := strings.Fields(known.words)
 		if len(args) < len(words) || !slices.Equal(args[:len(words)], words) {

@@ -11,7 +11,11 @@ func TestRun_ListsTheCommandsWhateverTheEnvironment(t *testing.T) {
 	o.env["DOORCODE_COLOUR"] = "blue"
 	for _, args := range [][]string{{"-h"}, {"--help"}, {"-help"}, {"help"}, {"keys", "-h"}, {"streams", "-h"}, {"api-key", "create", "--help"}} {
 		out := o.do(t, args...)
-		for _, command := range []string{"keys", "migrate", "streams apply", "api-key create", "api-key remove"} {
+		for _, command := range []string{
+			"keys", "migrate", "streams apply", "api-key create", "api-key remove", "front-end create",
+			"dead-letters list", "dead-letters show", "dead-letters replay", "dead-letters discard", "advisories list",
+			"channel pause", "channel resume", "channel show", "country stop", "country allow", "country list",
+		} {
 			if !strings.Contains(out, "doorcodectl "+command) {
 				t.Errorf("%v does not list %s", args, command)
 			}
@@ -45,6 +49,25 @@ func TestRun_EndsWithTwoForWhatItDoesNotUnderstand(t *testing.T) {
 		{"api-key", "create", "web", "-workspaces", "a/b"},
 		{"api-key", "create", "web", "-workspaces", ""},
 		{"api-key", "create", "web", "-workspaces", "acme,*"},
+		{"front-end", "create"},
+		{"front-end", "create", "a", "b"},
+		{"dead-letters"},
+		{"dead-letters", "list", "1"},
+		{"dead-letters", "list", "-last", "-1"},
+		{"dead-letters", "show", "first"},
+		{"dead-letters", "replay", "0"},
+		{"dead-letters", "replay", "-1"},
+		{"dead-letters", "discard", "1"},
+		{"dead-letters", "discard", "1", "-reason", " "},
+		{"advisories", "list", "all"},
+		{"channel", "pause", "pigeon"},
+		{"channel", "pause", "sms", "-for", "0s"},
+		{"channel", "pause", "sms", "-for", "soon"},
+		{"channel", "resume"},
+		{"country", "stop", "NL"},
+		{"country", "stop", "nl", "-reason", "pumping"},
+		{"country", "stop", "ZZ", "-reason", "pumping"},
+		{"country", "allow", "NL", "-reason", ""},
 	} {
 		o.refused(t, 2, "doorcodectl -h", args...)
 	}

@@ -77,7 +77,7 @@ func (c command) admin(ctx context.Context) (*bus.Conn, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	return bus.Connect(ctx, bus.Config{URL: c.cfg.NATSURL, Name: "doorcodectl", KeyFile: c.cfg.NATSKey})
+	return bus.Connect(ctx, bus.Config{URL: c.cfg.NATSURL, CAFile: c.cfg.NATSCAFile, Name: "doorcodectl", KeyFile: c.cfg.NATSKey})
 }
 
 // nextNumber gives a stream that is made its number. The database is opened for

@@ -18,6 +18,7 @@ import (
 	"doorcode/pkg/lifecycle"
 	"doorcode/pkg/postgres/local"
 	"doorcode/pkg/telemetry"
+	sandbox "doorcode/services/sandbox/app"
 )
 
 // Config is standalone's own environment. Every setting of every process may be
@@ -46,10 +47,11 @@ type Surroundings struct {
 // App is the running whole: a group of all processes and of what they stand on.
 type App struct {
 	*lifecycle.Group
-	cfg    Config
-	tel    telemetry.Telemetry
-	around Surroundings
-	dir    string
+	cfg     Config
+	tel     telemetry.Telemetry
+	around  Surroundings
+	dir     string
+	sandbox *sandbox.App // signs the mail provider's reports with a key of its own
 }
 
 // New checks the settings and takes the folder, so that a second start on it is
@@ -117,6 +119,7 @@ func (a *App) prepare(ctx context.Context) (environment, error) {
 	}
 	a.Push("nats", nats.Stop)
 	env["DOORCODE_NATS_URL"] = nats.URL()
+	delete(env, "DOORCODE_NATS_CA_FILE") // the embedded one is reached on this machine, in plain
 	err = a.operate(ctx, env, io.Discard, "streams", "apply")
 	if err != nil {
 		return nil, err

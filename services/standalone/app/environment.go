@@ -18,13 +18,21 @@ import (
 	demo "doorcode/services/demo/app"
 	ctl "doorcode/services/doorcodectl/app"
 	email "doorcode/services/email-dispatcher/app"
-	sandbox "doorcode/services/sandbox/app"
+	sms "doorcode/services/sms-dispatcher/app"
 	verifier "doorcode/services/verifier/app"
 )
 
 // environment is that of all processes: what standalone made, under what the
 // user set.
 type environment map[string]string
+
+// senders are those of the countries that the demo's phones are in; the
+// sandbox, like Vonage, takes no name towards North America.
+const senders = "US=12025550100,CA=12025550100,GB=Lanternbird,IE=Lanternbird,NL=Lanternbird,BE=Lanternbird," +
+	"DE=Lanternbird,AT=Lanternbird,CH=Lanternbird,FR=Lanternbird,ES=Lanternbird,IT=Lanternbird,PL=Lanternbird"
+
+// countries are those that text messages go to; each has a sender.
+const countries = "US,CA,GB,IE,NL,BE,DE,AT,CH,FR,ES,IT,PL"
 
 // environment returns the settings that this installation has by itself, and
 // over them what the user set.
@@ -49,6 +57,9 @@ func (a *App) environment() environment {
 		"DOORCODE_AUTH_API_KEY_KEY_FILE":              ring(ctl.APIKeyKeys),
 		"DOORCODE_AUTH_IDEMPOTENCY_KEY_FILE":          ring(ctl.IdempotencyKeys),
 		"DOORCODE_AUTH_EMAIL_CHANNEL_KEY_FILE":        channel,
+		"DOORCODE_AUTH_SMS_CHANNEL_KEY_FILE":          ring(ctl.ChannelKeys(delivery.SMS)),
+		"DOORCODE_AUTH_SMS_COUNTRIES":                 countries,
+		"DOORCODE_AUTH_SMS_DAILY_CAP":                 "200",
 		"DOORCODE_AUTH_JWKS_FILE":                     ctl.JWKSFile(keys),
 		"DOORCODE_VERIFIER_NATS_KEY_FILE":             user("verifier"),
 		"DOORCODE_VERIFIER_DATABASE_PASSWORD_FILE":    filepath.Join(passwords, "verifier"),
@@ -62,12 +73,22 @@ func (a *App) environment() environment {
 		"DOORCODE_EMAIL_DISPATCHER_FROM_ADDRESS":      "sign-in@lanternbird.example",
 		"DOORCODE_EMAIL_DISPATCHER_FROM_NAME":         "Lanternbird",
 		"DOORCODE_EMAIL_DISPATCHER_BRAND":             "Lanternbird",
+		"DOORCODE_SMS_DISPATCHER_NATS_KEY_FILE":       user("sms-dispatcher"),
+		"DOORCODE_SMS_DISPATCHER_CHANNEL_KEY_FILE":    ring(ctl.ChannelKeys(delivery.SMS)),
+		"DOORCODE_SMS_DISPATCHER_VONAGE_KEY_FILE":     filepath.Join(passwords, "vonage-key"),
+		"DOORCODE_SMS_DISPATCHER_VONAGE_SECRET_FILE":  filepath.Join(passwords, "vonage-secret"),
+		"DOORCODE_SMS_DISPATCHER_SENDERS":             senders,
+		"DOORCODE_SMS_DISPATCHER_BRAND":               "Lanternbird",
+		"DOORCODE_SMS_DISPATCHER_HOST":                "login.lanternbird.example",
+		"DOORCODE_RECEIPTS_NATS_KEY_FILE":             user("receipts"),
+		"DOORCODE_RECEIPTS_ADDRESS_KEY_FILE":          ring(ctl.AddressKeys),
 		"DOORCODE_DEMO_API_KEY_FILE":                  filepath.Join(a.dir, FrontEndKey),
 	}
 	env.set("DOORCODE_DOORCODECTL_DATABASE_PASSWORD_FILE", a.cfg.DatabasePassword)
 	for name, value := range given(a.around.Environ) {
 		env.set(name, value)
 	}
+	env.useWebhooks(passwords)
 	return env
 }
 
@@ -101,9 +122,12 @@ func (e environment) get(name, otherwise string) string {
 // tell sets the address of a started part wherever the user set no other.
 func (e environment) tell(address string, names []string) {
 	for _, name := range names {
-		e[name] = e.get(name, address)
+		e.keep(name, address)
 	}
 }
+
+// keep sets what this installation has by itself, unless the user set it.
+func (e environment) keep(name, value string) { e[name] = e.get(name, value) }
 
 // list returns the environment in the form of the operating system.
 func (e environment) list() []string {
@@ -146,12 +170,14 @@ type addressed interface{ Addr() string }
 func (a *App) processes() []process {
 	return []process{
 		{
-			"sandbox", build(a.tel.For("sandbox"), "SANDBOX", sandbox.New),
-			[]string{"DOORCODE_EMAIL_DISPATCHER_SENDGRID_URL", "DOORCODE_DEMO_INBOX_URL"},
+			"sandbox", a.buildSandbox,
+			[]string{"DOORCODE_EMAIL_DISPATCHER_SENDGRID_URL", "DOORCODE_SMS_DISPATCHER_VONAGE_URL", "DOORCODE_DEMO_INBOX_URL"},
 		},
 		{"verifier", build(a.tel.For("verifier"), "VERIFIER", verifier.New), nil},
 		{"auth", build(a.tel.For("auth"), "AUTH", auth.New), []string{"DOORCODE_DEMO_AUTH_URL"}},
+		{"receipts", a.buildReceipts, nil},
 		{"email-dispatcher", build(a.tel.For("email-dispatcher"), "EMAIL_DISPATCHER", email.New), nil},
+		{"sms-dispatcher", build(a.tel.For("sms-dispatcher"), "SMS_DISPATCHER", sms.New), nil},
 		{"demo", build(a.tel.For("demo"), "DEMO", demo.New), []string{demoURL}},
 	}
 }

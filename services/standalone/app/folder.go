@@ -61,7 +61,20 @@ func (a *App) passwords(env environment) error {
 			return err
 		}
 	}
-	return os.WriteFile(filepath.Join(dir, "sendgrid"), []byte(env.get("DOORCODE_SANDBOX_SENDGRID_KEY", "SG.sandbox")), 0o600)
+	// What the sandbox accepts, the dispatchers have.
+	for file, accepted := range map[string]string{
+		"sendgrid":      env.get("DOORCODE_SANDBOX_SENDGRID_KEY", "SG.sandbox"),
+		"vonage-key":    env.get("DOORCODE_SANDBOX_VONAGE_KEY", "abcd1234"),
+		"vonage-secret": env.get("DOORCODE_SANDBOX_VONAGE_SECRET", "sandbox-secret"),
+		// And what it signs with, receipts has.
+		vonageSignature: env.get("DOORCODE_SANDBOX_VONAGE_SIGNATURE_SECRET", "sandbox-signature-secret"),
+	} {
+		err = os.WriteFile(filepath.Join(dir, file), []byte(accepted), 0o600)
+		if err != nil {
+			return fmt.Errorf("make passwords: %w", err)
+		}
+	}
+	return nil
 }
 
 // ensureFile writes a secret file unless it is there.

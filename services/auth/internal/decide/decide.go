@@ -9,6 +9,7 @@ import (
 	"doorcode/pkg/account"
 	"doorcode/pkg/challenge"
 	"doorcode/pkg/limit"
+	"doorcode/pkg/phone"
 	"doorcode/pkg/problem"
 )
 
@@ -25,9 +26,16 @@ const (
 type Settings struct {
 	Policy challenge.Policy
 	Life   time.Duration // of a code
+	// TextLife is that of a code whose first message is a text message.
+	TextLife time.Duration
 	// Messages per recipient, and per recipient that several people read.
-	PerHour, PerDay           int
-	GroupPerHour, GroupPerDay int
+	PerHour, PerDay             int
+	GroupPerHour, GroupPerDay   int
+	NumberPerHour, NumberPerDay int
+	// Countries are those to whose numbers text messages go, and TextsPerDay is how many at most go to all of them in a
+	// day. Without either there are none.
+	Countries   []string
+	TextsPerDay int
 }
 
 // Facts are what create read at one moment. A workspace or login that does not exist is nil.
@@ -36,13 +44,17 @@ type Facts struct {
 	Workspace *account.Workspace
 	Login     *account.Login
 	Failures  []time.Time // wrong codes of the login within the last day
-	Locked    bool
+	// Stopped are the countries to whose numbers nothing is sent for now.
+	Stopped []string
+	Locked  bool
 }
 
 // Route is a route with the limits of messages to its recipient.
 type Route struct {
 	account.Route
 	PerHour, PerDay int
+	// Cap is the most messages of the channel within a day over all recipients; 0 is none.
+	Cap int
 }
 
 // Decision is a challenge that may be issued. A code is always required: there is no way past the second step yet.
@@ -70,7 +82,7 @@ func Decide(f Facts, s Settings) (Decision, error) {
 		p.RetryAfter = wait
 		return Decision{}, p
 	}
-	routes := account.Routes(*f.Workspace, *f.Login)
+	routes := account.Routes(*f.Workspace, *f.Login, mayText(f, s))
 	if len(routes) == 0 {
 		return Decision{}, problem.New(http.StatusConflict, CodeNoRoute,
 			"There is no proven way to send a code to this person.")
@@ -80,14 +92,34 @@ func Decide(f Facts, s Settings) (Decision, error) {
 		ExpiresAt: f.Now.Add(s.Life),
 		ResendAt:  f.Now.Add(challenge.ResendWait(1)),
 	}
+	if routes[0].Channel == account.SMS {
+		d.ExpiresAt = f.Now.Add(s.TextLife)
+	}
 	for _, r := range routes {
-		route := Route{Route: r, PerHour: s.PerHour, PerDay: s.PerDay}
-		if r.Group {
-			route.PerHour, route.PerDay = s.GroupPerHour, s.GroupPerDay
-		}
-		d.Routes = append(d.Routes, route)
+		d.Routes = append(d.Routes, limits(r, s))
 	}
 	return d, nil
+}
+
+// limits gives a route those of its kind.
+func limits(r account.Route, s Settings) Route {
+	switch {
+	case r.Channel == account.SMS:
+		return Route{Route: r, PerHour: s.NumberPerHour, PerDay: s.NumberPerDay, Cap: s.TextsPerDay}
+	case r.Group:
+		return Route{Route: r, PerHour: s.GroupPerHour, PerDay: s.GroupPerDay}
+	}
+	return Route{Route: r, PerHour: s.PerHour, PerDay: s.PerDay}
+}
+
+// mayText reports whether a text message may go to the login's phone: its country is allowed and not stopped, and there
+// is a daily cap (DESIGN 7). A cap that is reached is a matter of limits: nobody is moved to another channel by it.
+func mayText(f Facts, s Settings) bool {
+	if f.Login.Phone == "" || s.TextsPerDay == 0 {
+		return false
+	}
+	number, err := phone.Parse(f.Login.Phone)
+	return err == nil && number.Allowed(s.Countries) && !number.Allowed(f.Stopped)
 }
 
 // UnknownWorkspace is the answer to a workspace that does not exist or lies outside a key.

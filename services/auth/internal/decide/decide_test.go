@@ -23,6 +23,7 @@ var now = time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC) //nolint:gochecknoglobals
 func settings() decide.Settings {
 	return decide.Settings{
 		Policy: challenge.DefaultPolicy(), Life: 10 * time.Minute, PerHour: 20, PerDay: 60, GroupPerHour: 60, GroupPerDay: 200,
+		TextLife: 5 * time.Minute, NumberPerHour: 5, NumberPerDay: 10,
 	}
 }
 

@@ -70,7 +70,7 @@ func (f *Front) create(ctx context.Context, call Call, r CreateRequest) (created
 	}
 	decision, err := decide.Decide(decide.Facts{
 		Now: facts.Now, Workspace: facts.Workspace, Login: facts.Login,
-		Failures: facts.Budget.Failures, Locked: facts.Budget.Locked,
+		Failures: facts.Budget.Failures, Locked: facts.Budget.Locked, Stopped: facts.StoppedCountries,
 	}, f.settings.Settings)
 	if err != nil {
 		return Created{}, false, err
@@ -153,6 +153,11 @@ func (f *Front) take(ctx context.Context, d *draft) error {
 				Dimension: limit.Recipient, Key: f.addressHash(first), Windows: limit.PerHourAndDay(first.PerHour, first.PerDay),
 			}},
 		},
+	}
+	if first.Cap > 0 {
+		take.Wants = append(take.Wants, limit.Want{
+			Dimension: limit.Spend, Key: limit.SpendKey(), Windows: limit.PerDay(first.Cap),
+		})
 	}
 	address, known := d.request.address()
 	if known {

@@ -1,10 +1,12 @@
 package front
 
 import (
+	"cmp"
 	"context"
 
 	"doorcode/pkg/account"
 	"doorcode/pkg/frontend"
+	"doorcode/pkg/phone"
 	"doorcode/pkg/postgres"
 	"doorcode/services/auth/internal/decide"
 )
@@ -34,6 +36,10 @@ type Workspace struct {
 type LoginRequest struct {
 	// Email is the person's own address; without one only an owner can get a code.
 	Email string `json:"email"`
+	// Phone is the person's own number in international form; it is stored in E.164.
+	Phone string `json:"phone"`
+	// Channel is where codes go first: email, which is the default, or sms, which needs a phone.
+	Channel string `json:"channel"`
 	// Role is required, because a put without one would demote whoever has a higher one.
 	Role string `json:"role"`
 	// Locale is the language of messages; empty means the default.
@@ -45,6 +51,8 @@ type Login struct {
 	Workspace string `json:"workspace"`
 	ID        string `json:"id"`
 	Email     string `json:"email,omitempty"`
+	Phone     string `json:"phone,omitempty"`
+	Channel   string `json:"channel"`
 	Role      string `json:"role"`
 	Locale    string `json:"locale,omitempty"`
 }
@@ -145,6 +153,9 @@ func (f *Front) PutLogin(ctx context.Context, call Call, workspace, id string, r
 	}
 	l := account.Login{Workspace: workspace, ID: id, Email: r.Email, Role: account.Role(r.Role), Locale: r.Locale}
 	err = validLogin(l)
+	if err == nil {
+		err = reachBy(&l, r)
+	}
 	if err != nil {
 		return Entry[Login]{}, err
 	}
@@ -223,6 +234,27 @@ func validLogin(l account.Login) error {
 	return nil
 }
 
+// reachBy fills in phone and channel, or names the one that is wrong. The problem does not carry the number.
+func reachBy(l *account.Login, r LoginRequest) error {
+	if r.Phone != "" {
+		number, err := phone.Parse(r.Phone)
+		if err != nil {
+			return invalid("phone", sentence(err))
+		}
+		l.Phone = number.E164
+	}
+	switch {
+	case r.Channel == "" || r.Channel == account.Email:
+		return nil
+	case r.Channel != account.SMS:
+		return invalid("channel", "The value is no channel: email or sms.")
+	case l.Phone == "":
+		return invalid("channel", "A login without a phone gets no text messages.")
+	}
+	l.Channel = account.SMS
+	return nil
+}
+
 // showWorkspace writes a workspace as the API has it.
 func showWorkspace(w account.Workspace) Workspace {
 	return Workspace{ID: w.ID, Name: w.Name, MainEmail: w.MainEmail, Owner: w.Owner, GroupAddress: w.GroupAddress}
@@ -230,5 +262,8 @@ func showWorkspace(w account.Workspace) Workspace {
 
 // showLogin writes a login as the API has it.
 func showLogin(l account.Login) Login {
-	return Login{Workspace: l.Workspace, ID: l.ID, Email: l.Email, Role: string(l.Role), Locale: l.Locale}
+	return Login{
+		Workspace: l.Workspace, ID: l.ID, Email: l.Email, Phone: l.Phone, Channel: cmp.Or(l.Channel, account.Email),
+		Role: string(l.Role), Locale: l.Locale,
+	}
 }

@@ -23,6 +23,7 @@ import (
 	"doorcode/pkg/problem"
 	"doorcode/pkg/telemetry"
 	"doorcode/services/auth/internal/decide"
+	"doorcode/services/auth/internal/watch"
 )
 
 // Keys are the rings that auth holds.
@@ -55,6 +56,7 @@ type Config struct {
 	Database  *postgres.DB
 	Directory *postgres.Directory
 	Bus       *bus.Conn
+	Watches   *watch.Hub // of the challenges that are followed
 	Keys      Keys
 	Settings  Settings
 	Clock     func() time.Time // for the local limit alone
@@ -66,6 +68,7 @@ type Front struct {
 	db        *postgres.DB
 	directory *postgres.Directory
 	bus       *bus.Conn
+	watches   *watch.Hub
 	keys      Keys
 	settings  Settings
 	bucket    *limit.Bucket
@@ -86,7 +89,7 @@ type Call struct {
 // New returns a Front and registers its metrics.
 func New(cfg Config) (*Front, error) {
 	f := &Front{
-		db: cfg.Database, directory: cfg.Directory, bus: cfg.Bus, keys: cfg.Keys, settings: cfg.Settings,
+		db: cfg.Database, directory: cfg.Directory, bus: cfg.Bus, watches: cfg.Watches, keys: cfg.Keys, settings: cfg.Settings,
 		bucket: limit.NewBucket(cfg.Settings.CreatesPerSecond, cfg.Clock), log: cfg.Telemetry.Log,
 		creates: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "doorcode_creates_total", Help: "Creates by what they were answered.",
@@ -102,7 +105,10 @@ func New(cfg Config) (*Front, error) {
 	for _, table := range postgres.GuardedTables() {
 		f.broken.WithLabelValues(table)
 	}
-	err := telemetry.Register(cfg.Telemetry.Registry, f.creates, f.broken)
+	streams := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "doorcode_event_streams", Help: "Challenges that are followed by an event stream at the moment.",
+	}, func() float64 { return float64(cfg.Watches.Count()) })
+	err := telemetry.Register(cfg.Telemetry.Registry, f.creates, f.broken, streams)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"doorcode/pkg/event"
 	"doorcode/pkg/limit"
 	"doorcode/pkg/otp"
+	"doorcode/pkg/phone"
 	"doorcode/pkg/postgres"
 	"doorcode/pkg/seal"
 	"doorcode/services/auth/internal/decide"
@@ -92,7 +93,15 @@ func (f *Front) sealRoute(d draft, issued event.Issued, i int, r decide.Route, c
 		return event.Route{}, err
 	}
 	return event.Route{
-		Channel: r.Channel, Recipient: account.Mask(r.Recipient), Address: f.addressHash(r),
-		PerHour: r.PerHour, PerDay: r.PerDay, Envelope: envelope,
+		Channel: r.Channel, Recipient: mask(r), Address: f.addressHash(r),
+		PerHour: r.PerHour, PerDay: r.PerDay, Cap: r.Cap, Envelope: envelope,
 	}, nil
+}
+
+// mask shows what its owner knows a recipient by (SEC-25).
+func mask(r decide.Route) string {
+	if r.Channel == account.SMS {
+		return phone.Mask(r.Recipient)
+	}
+	return account.Mask(r.Recipient)
 }

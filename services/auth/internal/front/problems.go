@@ -77,6 +77,8 @@ func limited(a limit.Answer) *problem.Problem {
 		code, detail = CodeTooManyLive, "Too many codes for this login are open. Use one of them, or wait until the first expires."
 	case limit.Recipient:
 		code, detail = CodeTooManyMessages, "Too many messages were sent to this address. Wait a little."
+	case limit.Spend:
+		code, detail = CodeTooManyMessages, "Too many text messages were sent today. Wait a little."
 	case limit.Client:
 	}
 	p := problem.New(http.StatusTooManyRequests, code, detail)

@@ -139,7 +139,7 @@ func (f *Front) Resend(ctx context.Context, call Call, handle string, r ResendRe
 	}
 	_, err = delivery.ParseChannel(r.Channel)
 	if err != nil && r.Channel != "" {
-		return Ordered{}, invalid("channel", "The value is no channel: email.")
+		return Ordered{}, invalid("channel", "The value is no channel: email or sms.")
 	}
 	_, err = f.requestID(&call)
 	if err != nil {

@@ -61,21 +61,25 @@ func (m *measured) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if route == "" {
 			route = unrouted
 		}
+		if noted.at.IsZero() {
+			noted.at = time.Now()
+		}
 		m.requests.WithLabelValues(route, noted.class()).Inc()
-		m.seconds.WithLabelValues(route).Observe(time.Since(began).Seconds())
+		m.seconds.WithLabelValues(route).Observe(noted.at.Sub(began).Seconds())
 	}()
 	m.router.ServeHTTP(noted, r)
 }
 
-// status notes the status of an answer.
+// status notes the status of an answer and when it began: a stream goes on long after.
 type status struct {
 	http.ResponseWriter
 	code int
+	at   time.Time
 }
 
 // WriteHeader notes the status and passes it on.
 func (s *status) WriteHeader(code int) {
-	s.code = code
+	s.code, s.at = code, time.Now()
 	s.ResponseWriter.WriteHeader(code)
 }
 

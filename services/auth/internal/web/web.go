@@ -31,19 +31,20 @@ type Handler struct {
 func New(f *front.Front, jwks []byte, tel telemetry.Telemetry) (*Handler, error) {
 	h := &Handler{front: f, jwks: jwks, log: tel.Log, router: httpserver.NewRouter(tel.Log)}
 	const workspace, login = "/v1/workspaces/{workspace}", "/v1/workspaces/{workspace}/logins/{login}"
-	h.router.HandleFunc("POST", "/v1/challenges", h.create)
-	h.router.HandleFunc("GET", "/v1/challenges/{handle}", h.state)
-	h.router.HandleFunc("DELETE", "/v1/challenges/{handle}", h.cancel)
-	h.router.HandleFunc("POST", "/v1/challenges/{handle}/checks", h.check)
-	h.router.HandleFunc("POST", "/v1/challenges/{handle}/deliveries", h.resend)
-	h.router.HandleFunc("GET", workspace, h.workspace)
-	h.router.HandleFunc("PUT", workspace, h.putWorkspace)
-	h.router.HandleFunc("DELETE", workspace, h.removeWorkspace)
-	h.router.HandleFunc("GET", login, h.login)
-	h.router.HandleFunc("PUT", login, h.putLogin)
-	h.router.HandleFunc("DELETE", login, h.removeLogin)
-	h.router.HandleFunc("DELETE", login+"/lock", h.unlock)
-	h.router.HandleFunc("GET", "/.well-known/jwks.json", h.keys)
+	h.handle("POST", "/v1/challenges", h.create)
+	h.handle("GET", "/v1/challenges/{handle}", h.state)
+	h.router.HandleFunc("GET", "/v1/challenges/{handle}/events", h.events) // It lasts as long as the challenge.
+	h.handle("DELETE", "/v1/challenges/{handle}", h.cancel)
+	h.handle("POST", "/v1/challenges/{handle}/checks", h.check)
+	h.handle("POST", "/v1/challenges/{handle}/deliveries", h.resend)
+	h.handle("GET", workspace, h.workspace)
+	h.handle("PUT", workspace, h.putWorkspace)
+	h.handle("DELETE", workspace, h.removeWorkspace)
+	h.handle("GET", login, h.login)
+	h.handle("PUT", login, h.putLogin)
+	h.handle("DELETE", login, h.removeLogin)
+	h.handle("DELETE", login+"/lock", h.unlock)
+	h.handle("GET", "/.well-known/jwks.json", h.keys)
 	served, err := measure(h.router, tel.Registry)
 	if err != nil {
 		return nil, err
@@ -58,12 +59,17 @@ func (h *Handler) Routes() []httpserver.Route { return h.router.Routes() }
 // longest bounds the work on a request. It lies under the server's own bound, so that there is an answer.
 const longest = 12 * time.Second
 
-// ServeHTTP answers a request.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	ctx, cancel := context.WithTimeout(r.Context(), longest)
-	defer cancel()
-	h.served.ServeHTTP(w, r.WithContext(ctx))
+// handle adds an operation whose work is bounded in time.
+func (h *Handler) handle(method, pattern string, f http.HandlerFunc) {
+	h.router.HandleFunc(method, pattern, func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), longest)
+		defer cancel()
+		f(w, r.WithContext(ctx))
+	})
 }
+
+// ServeHTTP answers a request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.served.ServeHTTP(w, r) }
 
 // create answers 201 to a repeat as well: the answer is the one to the first request, byte for byte.
 func (h *Handler) create(w http.ResponseWriter, r *http.Request) {
