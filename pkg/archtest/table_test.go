@@ -13,6 +13,7 @@ const (
 	prometheus = "github.com/prometheus/client_golang/prometheus"
 	rate       = "golang.org/x/time/rate"
 	group      = "golang.org/x/sync"
+	otel       = "go.opentelemetry.io/otel"
 )
 
 // domain lists what every use case may know: facts and rules without a clock or a driver.
@@ -73,10 +74,11 @@ func foundationRows() []archtest.Row {
 		{Package: "deploy", Reason: "it embeds files"},
 		{Package: "pkg/config", Others: []string{"github.com/caarlos0/env/v11"}, Reason: small},
 		{Package: "pkg/certificate", Reason: "certificates are made by the standard library alone; where they lie is doorcodectl's matter"},
-		{Package: "pkg/telemetry", Others: []string{prometheus}, Reason: small},
+		{Package: "pkg/tracing", Others: []string{otel}, Reason: small},
+		{Package: "pkg/telemetry", Ours: []string{"pkg/tracing"}, Others: []string{prometheus, otel}, Reason: small},
 		{Package: "pkg/problem", Reason: small},
 		{Package: "pkg/strictjson", Ours: []string{"pkg/problem"}, Reason: small},
-		{Package: "pkg/httpserver", Ours: []string{"pkg/problem"}, Others: []string{prometheus}, Reason: small},
+		{Package: "pkg/httpserver", Ours: []string{"pkg/problem", "pkg/tracing"}, Others: []string{prometheus, otel}, Reason: small},
 		{
 			Package: "pkg/lifecycle", Ours: []string{"pkg/config", "pkg/httpserver", "pkg/telemetry"},
 			Others: []string{group}, Reason: small,
@@ -92,10 +94,10 @@ func adapterRows() []archtest.Row {
 		postgres = "the adapter of the database knows the domain, and no other adapter"
 		provider = "an adapter knows the contract and its own SDK, never another adapter"
 	)
-	storage := []string{"pkg/config", "pkg/limit", "schemas"}
+	storage := []string{"pkg/config", "pkg/limit", "pkg/tracing", "schemas"}
 	providing := []string{"pkg/config", "pkg/delivery", "pkg/provider"}
 	return []archtest.Row{
-		{Package: "pkg/bus", Ours: []string{"deploy"}, Others: []string{"github.com/nats-io"}, Reason: bus},
+		{Package: "pkg/bus", Ours: []string{"deploy", "pkg/tracing"}, Others: []string{"github.com/nats-io", otel}, Reason: bus},
 		{Package: "pkg/bus/embedded", Others: []string{"github.com/nats-io"}, Reason: bus},
 		{
 			Package: "pkg/bus/bustest", Ours: []string{"deploy", "pkg/bus", "pkg/bus/embedded"},
@@ -103,7 +105,7 @@ func adapterRows() []archtest.Row {
 		},
 		{
 			Package: "pkg/postgres", Ours: slices.Concat(domain(), storage),
-			Others: []string{pgx, "github.com/jackc/tern/v2", group}, Reason: postgres,
+			Others: []string{pgx, "github.com/jackc/tern/v2", group, otel}, Reason: postgres,
 		},
 		{
 			Package: "pkg/postgres/local", Ours: []string{"pkg/config"}, Others: []string{pgx, "golang.org/x/sys"},
@@ -138,8 +140,8 @@ func adapterRows() []archtest.Row {
 			Reason: "the sandbox stands in for a company: it signs and refuses on its own and knows no adapter; the alphabet of text messages is one table, proved by the vectors of providers.md 4.5",
 		},
 		{
-			Package: "pkg/dispatch", Ours: slices.Concat(domain(), []string{"pkg/bus", "pkg/message", "pkg/provider", "pkg/telemetry"}),
-			Others: []string{prometheus, "github.com/sony/gobreaker/v2", rate, group},
+			Package: "pkg/dispatch", Ours: slices.Concat(domain(), []string{"pkg/bus", "pkg/message", "pkg/provider", "pkg/telemetry", "pkg/tracing"}),
+			Others: []string{prometheus, "github.com/sony/gobreaker/v2", rate, group, otel},
 			Reason: "dispatchers have no database, and any provider is handed to them",
 		},
 		{
@@ -166,9 +168,9 @@ func serviceRows() []archtest.Row {
 	const process = "a process is wired from packages; stand-ins and test helpers are none of them"
 	packages := slices.Concat(domain(), []string{
 		"pkg/assertion", "pkg/bus", "pkg/client", "pkg/config", "pkg/httpserver", "pkg/lifecycle", "pkg/limit", "pkg/message",
-		"pkg/problem", "pkg/strictjson", "pkg/telemetry", "deploy", "schemas",
+		"pkg/problem", "pkg/strictjson", "pkg/telemetry", "pkg/tracing", "deploy", "schemas",
 	})
-	metrics := []string{prometheus, group}
+	metrics := []string{prometheus, group, otel}
 	return []archtest.Row{
 		{
 			Package: "services/auth/...", Ours: slices.Concat(packages, []string{"pkg/phone", "pkg/postgres", "services/auth/..."}),

@@ -8,6 +8,9 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
+	"go.opentelemetry.io/otel/trace"
+
+	"doorcode/pkg/tracing"
 )
 
 // ServiceError is a refusal that travels: an HTTP status and the body that goes with it, a problem document. A handler
@@ -46,7 +49,12 @@ func (c *Conn) Ask(ctx context.Context, subject string, header map[string]string
 		}
 		request.Header[name] = []string{value}
 	}
+	ctx, span := tracing.Start(ctx, "ask "+subject, trace.SpanKindClient)
+	if parent := tracing.Parent(ctx); parent != "" {
+		request.Header[tracing.Header] = []string{parent}
+	}
 	msg, err := c.nc.RequestMsgWithContext(ctx, request)
+	tracing.End(span, err)
 	if err != nil {
 		return nil, fmt.Errorf("ask %s: %w: %w", subject, ErrUnavailable, err)
 	}

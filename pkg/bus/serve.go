@@ -13,6 +13,9 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
+	"go.opentelemetry.io/otel/trace"
+
+	"doorcode/pkg/tracing"
 )
 
 // handlerTimeout is less than the 15 s for which nats.conf lets a responder answer.
@@ -27,6 +30,8 @@ type ServiceConfig struct {
 	Workers int
 	// Full is the body of that 503.
 	Full []byte
+	// Tracer makes a span of each request, under the trace that came with it; nil traces nothing.
+	Tracer trace.Tracer
 }
 
 // Endpoint is one subject and its handler. The handler's context ends after ten seconds. What it returns is the
@@ -48,6 +53,7 @@ type Request struct {
 type Service struct {
 	conn    *Conn
 	micro   micro.Service
+	tracer  trace.Tracer
 	slots   chan struct{}
 	full    []byte
 	ctx     context.Context //nolint:containedctx // It outlives the call that made it: the parent of every request's.
@@ -63,7 +69,10 @@ func (c *Conn) Serve(ctx context.Context, cfg ServiceConfig) (*Service, error) {
 	if cfg.Workers < 1 {
 		return nil, fmt.Errorf("serve %s: at least one worker is required", cfg.Name)
 	}
-	service := &Service{conn: c, slots: make(chan struct{}, cfg.Workers), full: cfg.Full}
+	service := &Service{conn: c, slots: make(chan struct{}, cfg.Workers), full: cfg.Full, tracer: cfg.Tracer}
+	if service.tracer == nil {
+		service.tracer = tracing.Of(nil)
+	}
 	service.ctx, service.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	var err error
 	// Handlers of micro run one after the other, so each only hands off.
@@ -155,7 +164,10 @@ func (s *Service) handle(endpoint Endpoint, r micro.Request) {
 	ctx, cancel := context.WithTimeout(s.ctx, handlerTimeout)
 	defer cancel()
 	request := Request{Subject: r.Subject(), Header: plainHeader(r.Headers()), Data: r.Data()}
+	ctx, span := s.tracer.Start(tracing.Under(ctx, tracing.From(request.Header)), endpoint.Subject,
+		trace.WithSpanKind(trace.SpanKindServer))
 	answer, err := endpoint.Handle(ctx, request)
+	tracing.End(span, err)
 	if err == nil {
 		s.respond(r, nil, answer)
 		return

@@ -36,7 +36,7 @@ func processes() []string {
 // shared returns the settings that belong to no single process. They are known to every process, also to one that has
 // no use for them.
 func shared() []string {
-	return []string{"DOORCODE_LOG_LEVEL", "DOORCODE_NATS_URL", "DOORCODE_NATS_CA_FILE", "DOORCODE_DATABASE_URL"}
+	return []string{"DOORCODE_LOG_LEVEL", "DOORCODE_OTLP_ENDPOINT", "DOORCODE_NATS_URL", "DOORCODE_NATS_CA_FILE", "DOORCODE_DATABASE_URL"}
 }
 
 // validator is what a configuration implements that has rules across its settings.

@@ -10,11 +10,14 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"doorcode/pkg/bus"
 	"doorcode/pkg/delivery"
 	"doorcode/pkg/keyring"
 	"doorcode/pkg/provider"
 	"doorcode/pkg/seal"
+	"doorcode/pkg/tracing"
 )
 
 // Source hands out sends. A fetch that has begun runs to its end; what comes
@@ -33,8 +36,8 @@ type Asker interface {
 	Request(ctx context.Context, subject string, data []byte) ([]byte, error)
 }
 
-// Config is what an engine is made of. Everything is required but Random and
-// Schedule.
+// Config is what an engine is made of. Everything is required but Random,
+// Schedule and Tracer.
 type Config struct {
 	Channel   delivery.Channel
 	Provider  provider.Provider
@@ -42,6 +45,8 @@ type Config struct {
 	Publisher Publisher
 	// Verifier is asked before a repeat, whether it should still be sent.
 	Verifier Asker
+	// Tracer makes a span of each attempt; nil traces nothing.
+	Tracer trace.Tracer
 	// Ring opens the envelopes of the channel.
 	Ring *keyring.Ring
 	// Render writes the message; the engine adds reference, recipient and
@@ -104,6 +109,9 @@ func (c Config) validate() error {
 func (c Config) withDefaults() Config {
 	if c.Random == nil {
 		c.Random = random
+	}
+	if c.Tracer == nil {
+		c.Tracer = tracing.Of(nil)
 	}
 	if c.Schedule == nil {
 		c.Schedule = DefaultSchedule()

@@ -21,6 +21,8 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"doorcode/pkg/bus"
 	"doorcode/pkg/delivery"
 	"doorcode/pkg/keyring"
@@ -51,6 +53,7 @@ type Engine struct {
 	random    func() float64
 	log       *slog.Logger
 	metrics   *metrics
+	tracer    trace.Tracer
 	ackWait   time.Duration
 	schedule  []time.Duration
 	fetchWait time.Duration
@@ -83,7 +86,7 @@ func New(cfg Config) (*Engine, error) {
 	return &Engine{
 		channel: cfg.Channel, source: fmt.Sprintf("doorcode/%s-dispatcher", cfg.Channel),
 		provider: cfg.Provider, fetcher: cfg.Source, publisher: cfg.Publisher, verifier: cfg.Verifier,
-		ring: cfg.Ring, write: cfg.Render, clock: cfg.Clock, random: cfg.Random, log: cfg.Log, metrics: m,
+		ring: cfg.Ring, write: cfg.Render, clock: cfg.Clock, random: cfg.Random, log: cfg.Log, metrics: m, tracer: cfg.Tracer,
 		ackWait: cfg.AckWait, schedule: cfg.Schedule, fetchWait: fetchWait,
 		slots: make(chan struct{}, cfg.Workers), unpublished: newLatch(), ended: newEndedSends(),
 		draining: make(chan struct{}), done: make(chan struct{}),

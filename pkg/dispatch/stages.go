@@ -5,11 +5,15 @@ import (
 	"encoding/json"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
 	"doorcode/pkg/challenge"
 	"doorcode/pkg/delivery"
 	"doorcode/pkg/event"
 	"doorcode/pkg/provider"
 	"doorcode/pkg/seal"
+	"doorcode/pkg/tracing"
 )
 
 // askTimeout bounds the question to the verifier: a code that comes twice does
@@ -160,9 +164,28 @@ func (e *Engine) send(ctx context.Context, j *Job) error {
 		return e.notCalled(j, failure)
 	}
 	j.Attempt = attempt
+	e.trace(ctx, j)
 	e.metrics.queued.Observe(start.Sub(j.Send.At).Seconds())
 	e.metrics.duration.Observe(attempt.Duration.Seconds())
 	return nil
+}
+
+// trace tells of an attempt by a span of its own, linked to what asked for the
+// send: that is over by now, and a send may have many attempts. Its attributes
+// are closed words.
+func (e *Engine) trace(ctx context.Context, j *Job) {
+	_, span := e.tracer.Start(ctx, "delivery attempt",
+		trace.WithNewRoot(), trace.WithSpanKind(trace.SpanKindClient),
+		trace.WithTimestamp(j.Attempt.At.Add(-j.Attempt.Duration)), trace.WithLinks(tracing.Link(ctx, j.Traceparent)))
+	if span.IsRecording() {
+		span.SetAttributes(
+			attribute.String("channel", string(e.channel)), attribute.String("provider", e.provider.Name()),
+			attribute.String("result", string(j.Attempt.Result)))
+		if j.Attempt.Result != delivery.Accepted {
+			span.SetAttributes(attribute.String("reason", j.Attempt.Reason.String()))
+		}
+	}
+	span.End(trace.WithTimestamp(j.Attempt.At))
 }
 
 // call makes the call and says what is known after it.

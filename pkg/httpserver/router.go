@@ -10,7 +10,12 @@ import (
 	"slices"
 	"strings"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/trace"
+
 	"doorcode/pkg/problem"
+	"doorcode/pkg/tracing"
 )
 
 // Route is one operation that a Router knows.
@@ -26,12 +31,37 @@ type Route struct {
 type Router struct {
 	mux    *http.ServeMux
 	log    *slog.Logger
+	tracer trace.Tracer // Nil traces nothing.
 	routes []Route
 }
 
 // NewRouter returns a router without routes.
 func NewRouter(log *slog.Logger) *Router {
 	return &Router{mux: http.NewServeMux(), log: log}
+}
+
+// Trace makes a span of every request that an operation takes, under the trace that came with it. It is named by the
+// operation's pattern and tells the status of the answer, no more.
+func (r *Router) Trace(tracer trace.Tracer) { r.tracer = tracer }
+
+// span begins the span of a request, or does nothing. The returned function ends it.
+func (r *Router) span(rec *recorder, req *http.Request) (*http.Request, func()) {
+	if r.tracer == nil {
+		return req, func() {}
+	}
+	_, pattern := r.mux.Handler(req)
+	if pattern == "" {
+		return req, func() {}
+	}
+	ctx, span := r.tracer.Start(tracing.Under(req.Context(), req.Header.Get(tracing.Header)), pattern,
+		trace.WithSpanKind(trace.SpanKindServer))
+	return req.WithContext(ctx), func() {
+		span.SetAttributes(attribute.Int("http.response.status_code", rec.status))
+		if rec.status >= http.StatusInternalServerError {
+			span.SetStatus(codes.Error, "")
+		}
+		span.End()
+	}
 }
 
 // Handle adds an operation. As in http.ServeMux, GET serves HEAD too, and a malformed or repeated pattern panics, which
@@ -53,7 +83,9 @@ func (r *Router) Routes() []Route {
 
 // ServeHTTP finds the handler, or answers by itself.
 func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	rec := &recorder{ResponseWriter: w}
+	rec := &recorder{ResponseWriter: w, status: http.StatusOK}
+	req, end := r.span(rec, req)
+	defer end()
 	defer r.recover(rec, req)
 	if mangled(req) {
 		problem.Write(rec, notFound())
@@ -124,12 +156,15 @@ func mangled(req *http.Request) bool {
 // recorder notes whether an answer has begun.
 type recorder struct {
 	http.ResponseWriter
-	began bool
+	began  bool
+	status int
 }
 
 // WriteHeader begins the answer.
 func (w *recorder) WriteHeader(status int) {
-	w.began = w.began || status >= http.StatusOK // 1xx precede the answer.
+	if !w.began && status >= http.StatusOK { // 1xx precede the answer.
+		w.began, w.status = true, status
+	}
 	w.ResponseWriter.WriteHeader(status)
 }
 

@@ -33,6 +33,7 @@ type App interface {
 type Operations struct {
 	Listen   string // Address of /healthz, /readyz and /metrics.
 	LogLevel string // debug, info, warn or error.
+	OTLP     string // Address of the collector of traces; empty traces nothing.
 }
 
 // Stack holds the clean-ups of what has been started. The zero Stack is empty and ready. It may be used by several

@@ -76,13 +76,20 @@ func (p process[T]) run(ctx context.Context) int {
 		first.Log.Error("configuration refused", "error", err.Error())
 		return exitFailed
 	}
-	app, err := p.build(cfg, tel)
+	var stack Stack
+	tel, end, err := tel.Export(ctx, p.name, cfg.Operations().OTLP)
 	if err != nil {
 		tel.Log.Error("configuration refused", "error", err.Error())
 		return exitFailed
 	}
+	stack.Push("traces", end) // Ends last, so that it hears of everything.
+	app, err := p.build(cfg, tel)
+	if err != nil {
+		tel.Log.Error("configuration refused", "error", err.Error())
+		_ = end(ctx)
+		return exitFailed
+	}
 
-	var stack Stack
 	gate := &gate{app: app}
 	err = p.live(ctx, &stack, gate, cfg.Operations().Listen, tel)
 	code := exitStopped

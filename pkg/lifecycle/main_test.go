@@ -22,7 +22,7 @@ type settings struct {
 	LogLevel string `env:"DOORCODE_LOG_LEVEL" envDefault:"info" help:"How much is logged."`
 }
 
-func (s settings) Operations() Operations { return Operations(s) }
+func (s settings) Operations() Operations { return Operations{Listen: s.Listen, LogLevel: s.LogLevel} }
 
 // probe is an app whose every step the test holds.
 type probe struct {

@@ -103,6 +103,7 @@ func poolConfig(cfg Config) (*pgxpool.Config, error) {
 	pc.MaxConnIdleTime = 5 * time.Minute
 	pc.HealthCheckPeriod = 30 * time.Second
 	pc.AfterConnect = timesInUTC
+	pc.ConnConfig.Tracer = tracer{}
 	return pc, nil
 }
 

@@ -46,7 +46,7 @@ func (db *DB) Relay(ctx context.Context, limit int, publish func(context.Context
 // the last: rows become visible out of order (nats-postgres.md 4).
 func waiting(ctx context.Context, tx pgx.Tx, limit int) ([]event.Event, error) {
 	rows, err := tx.Query(ctx, `
-		SELECT id, type, source, subject, at, data FROM outbox
+		SELECT id, type, source, subject, at, data, traceparent FROM outbox
 		 ORDER BY created_at LIMIT $1 FOR UPDATE SKIP LOCKED`, limit)
 	if err != nil {
 		return nil, err
@@ -55,7 +55,7 @@ func waiting(ctx context.Context, tx pgx.Tx, limit int) ([]event.Event, error) {
 		var e event.Event
 		var kind string
 		var data []byte
-		err := row.Scan(&e.ID, &kind, &e.Source, &e.Subject, &e.Time, &data)
+		err := row.Scan(&e.ID, &kind, &e.Source, &e.Subject, &e.Time, &data, &e.Traceparent)
 		e.Type, e.Data, e.Time = event.Type(kind), data, e.Time.UTC()
 		return e, err
 	})

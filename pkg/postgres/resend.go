@@ -19,6 +19,8 @@ type Resend struct {
 	Key       []byte // names the request: a key that was taken takes nothing again
 	Index     int    // position of the route, from 0
 	Route     event.Route
+	// Traceparent is the W3C trace context of the request; it may be empty.
+	Traceparent string
 }
 
 // Ordered is a send that was taken.
@@ -45,7 +47,7 @@ func (db *DB) Resend(ctx context.Context, r Resend) (Ordered, bool, error) {
 	}
 	var o Ordered
 	err := db.pool.QueryRow(ctx, resendSQL, r.Challenge, r.Key, r.Index, r.Route.Address, r.Route.PerHour, r.Route.PerDay,
-		waits, Verifier, r.Route.Cap, limit.SpendKey()).Scan(&o.Send, &o.At, &o.ResendAt)
+		waits, Verifier, r.Route.Cap, limit.SpendKey(), r.Traceparent).Scan(&o.Send, &o.At, &o.ResendAt)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Ordered{}, false, nil
 	}
@@ -70,7 +72,7 @@ func (db *DB) Taken(ctx context.Context, d limit.Dimension, key []byte) ([]time.
 
 // resendSQL takes one send: $1 challenge, $2 request key, $3 route, $4 address hash, $5 and $6 messages per hour and
 // day, $7 seconds to wait after send 1, 2, ..., $8 the verifier's name, $9 messages of the channel per day, 0 for no cap,
-// $10 the key of the row that counts those.
+// $10 the key of the row that counts those, $11 the trace context of the request.
 //
 // The limit row is taken by l alone: a row comes out of it when there was room, or when this very send stands in it
 // already, and everything after hangs on that row. Entries older than a day count nowhere and are dropped. The row of the
@@ -141,7 +143,7 @@ WITH c AS MATERIALIZED (
     INSERT INTO audit (id, at, kind, workspace, login, challenge_id, actor, detail)
     SELECT event, at, 'delivery.v1.requested', workspace, login, id, front_end, data - 'envelope' FROM taken
 ), o AS (
-    INSERT INTO outbox (id, type, source, subject, at, data)
-    SELECT event, 'delivery.v1.requested', $8::text, id, at, data FROM taken
+    INSERT INTO outbox (id, type, source, subject, at, data, traceparent)
+    SELECT event, 'delivery.v1.requested', $8::text, id, at, data, $11::text FROM taken
 )
 SELECT n, at, next FROM taken`

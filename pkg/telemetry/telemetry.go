@@ -1,4 +1,4 @@
-// Package telemetry makes what a process tells about itself: JSON log lines and a registry of metrics.
+// Package telemetry makes what a process tells about itself: JSON log lines, a registry of metrics and traces.
 //
 // Messages are constant, lower case and without punctuation; what varies stands in attributes with snake_case keys.
 // No line and no label carries a code, a key, an address or a number.
@@ -14,12 +14,14 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.opentelemetry.io/otel/trace"
 )
 
 // Telemetry is handed to every part of a process.
 type Telemetry struct {
 	Log      *slog.Logger         // Every line carries the key "process".
 	Registry *prometheus.Registry // What /metrics shows.
+	Traces   trace.TracerProvider // Where spans go; nil traces nothing.
 
 	unnamed *slog.Logger
 }

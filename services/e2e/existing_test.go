@@ -51,7 +51,7 @@ func existingDatabase(t *testing.T) (address, password string) {
 // onExisting prepares a standalone on an existing database.
 func onExisting(t *testing.T, address, password string) *standalone {
 	t.Helper()
-	s, err := newStandalone(t.TempDir())
+	s, err := newStandalone(folder(t))
 	if err != nil {
 		t.Fatal(err)
 	}

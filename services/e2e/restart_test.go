@@ -47,7 +47,7 @@ func TestStandalone_ASecondStartOnTheFolderIsRefused(t *testing.T) {
 func TestStandalone_AnUnknownSettingStopsTheStart(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"DOORCODE_STANDALONE_COLOUR", "DOORCODE_AUTH_COLOUR", "DOORCODE_COLOUR"} {
-		s, err := newStandalone(t.TempDir())
+		s, err := newStandalone(folder(t))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"crypto/rand"
 	"errors"
 	"net/http"
 	"net/url"
@@ -98,10 +99,22 @@ func stopShared() {
 	}
 }
 
+// folder returns an empty folder that the private Postgres, another user, can
+// reach; otherwise its data would be kept elsewhere and outlive the test.
+func folder(t testing.TB) string {
+	t.Helper()
+	dir := filepath.Join(binaries, rand.Text())
+	err := os.Mkdir(dir, 0o755)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
 // ownStandalone starts an installation for one test.
 func ownStandalone(t *testing.T) *standalone {
 	t.Helper()
-	s, err := newStandalone(t.TempDir())
+	s, err := newStandalone(folder(t))
 	if err != nil {
 		t.Fatal(err)
 	}

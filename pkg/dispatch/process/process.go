@@ -132,7 +132,7 @@ func (p *Process) Start(ctx context.Context) error {
 	}
 	engine, err := dispatch.New(dispatch.Config{
 		Channel: p.cfg.Channel, Provider: p.provider, Source: source, Publisher: p.publish, Verifier: p.publish,
-		Ring: ring, Render: p.render, Clock: p.cfg.Clock, Log: p.cfg.Telemetry.Log, Metrics: p.cfg.Telemetry.Registry,
+		Ring: ring, Render: p.render, Clock: p.cfg.Clock, Log: p.cfg.Telemetry.Log, Metrics: p.cfg.Telemetry.Registry, Tracer: p.cfg.Telemetry.Tracer(),
 		Workers: p.cfg.Workers, AckWait: ackWait, Schedule: schedule,
 	})
 	if err != nil {

@@ -145,7 +145,7 @@ func (a *App) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	service, err := natsapi.Serve(ctx, natsapi.Config{Bus: a.bus, Front: f, Workers: a.cfg.NATSWorkers, Log: a.tel.Log})
+	service, err := natsapi.Serve(ctx, natsapi.Config{Tracer: a.tel.Tracer(), Bus: a.bus, Front: f, Workers: a.cfg.NATSWorkers, Log: a.tel.Log})
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 // Config holds the settings of auth. Every limit has a hard ceiling and none can be switched off (SEC-14).
 type Config struct {
 	LogLevel    string `env:"DOORCODE_LOG_LEVEL" envDefault:"info" help:"How much is logged: debug, info, warn or error."`
+	OTLP        string `env:"DOORCODE_OTLP_ENDPOINT" help:"Address of an OpenTelemetry collector that takes OTLP over HTTP; when set, traces are sent to it."`
 	NATSURL     string `env:"DOORCODE_NATS_URL" envDefault:"nats://127.0.0.1:4222" help:"Address of NATS."`
 	NATSCAFile  string `env:"DOORCODE_NATS_CA_FILE" help:"File with the authorities, in PEM, that may vouch for NATS; when set, NATS is spoken over TLS 1.3 alone."`
 	DatabaseURL string `env:"DOORCODE_DATABASE_URL,required" help:"Address of the database, without a password."`
@@ -77,7 +78,7 @@ type Config struct {
 
 // Operations returns the settings that every process has.
 func (c Config) Operations() lifecycle.Operations {
-	return lifecycle.Operations{Listen: c.OperationsListen, LogLevel: c.LogLevel}
+	return lifecycle.Operations{Listen: c.OperationsListen, LogLevel: c.LogLevel, OTLP: c.OTLP}
 }
 
 // Validate refuses a setting outside its bounds, by its name.

@@ -16,6 +16,7 @@ const Prefix = "DOORCODE_RECEIPTS_"
 // Config holds the settings of receipts.
 type Config struct {
 	LogLevel         string `env:"DOORCODE_LOG_LEVEL" envDefault:"info" help:"Least level that is logged: debug, info, warn or error."`
+	OTLP             string `env:"DOORCODE_OTLP_ENDPOINT" help:"Address of an OpenTelemetry collector that takes OTLP over HTTP; when set, traces are sent to it."`
 	NATSURL          string `env:"DOORCODE_NATS_URL" envDefault:"nats://127.0.0.1:4222" help:"Address of NATS."`
 	NATSCAFile       string `env:"DOORCODE_NATS_CA_FILE" help:"File with the authorities, in PEM, that may vouch for NATS; when set, NATS is spoken over TLS 1.3 alone."`
 	Listen           string `env:"DOORCODE_RECEIPTS_LISTEN" envDefault:"127.0.0.1:8081" help:"Address of the webhooks, in plain HTTP: TLS ends before it."`
@@ -43,5 +44,5 @@ func (c Config) Validate() error {
 
 // Operations returns what operators look at.
 func (c Config) Operations() lifecycle.Operations {
-	return lifecycle.Operations{Listen: c.OperationsListen, LogLevel: c.LogLevel}
+	return lifecycle.Operations{Listen: c.OperationsListen, LogLevel: c.LogLevel, OTLP: c.OTLP}
 }

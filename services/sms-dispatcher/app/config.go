@@ -21,6 +21,7 @@ import (
 type Config struct {
 	OperationsListen string        `env:"DOORCODE_SMS_DISPATCHER_OPERATIONS_LISTEN" envDefault:"127.0.0.1:9096" help:"Address of /healthz, /readyz and /metrics."`
 	LogLevel         string        `env:"DOORCODE_LOG_LEVEL" envDefault:"info" help:"Least level of log lines: debug, info, warn or error."`
+	OTLP             string        `env:"DOORCODE_OTLP_ENDPOINT" help:"Address of an OpenTelemetry collector that takes OTLP over HTTP; when set, traces are sent to it."`
 	NATSURL          string        `env:"DOORCODE_NATS_URL" envDefault:"nats://127.0.0.1:4222" help:"Address of the NATS server."`
 	NATSCAFile       string        `env:"DOORCODE_NATS_CA_FILE" help:"File with the authorities, in PEM, that may vouch for NATS; when set, NATS is spoken over TLS 1.3 alone."`
 	NATSKeyFile      string        `env:"DOORCODE_SMS_DISPATCHER_NATS_KEY_FILE,required" help:"File with the seed of the NATS user sms-dispatcher."`
@@ -38,7 +39,7 @@ type Config struct {
 
 // Operations returns what operators look at.
 func (c Config) Operations() lifecycle.Operations {
-	return lifecycle.Operations{Listen: c.OperationsListen, LogLevel: c.LogLevel}
+	return lifecycle.Operations{Listen: c.OperationsListen, LogLevel: c.LogLevel, OTLP: c.OTLP}
 }
 
 // Validate refuses settings that could not send, that could reach real people

@@ -31,11 +31,12 @@ type Config struct {
 	DatabaseURL      string `env:"DOORCODE_DATABASE_URL" help:"Address of an existing database, with its owner's name and without a password; empty means a private Postgres."`
 	DatabasePassword string `env:"DOORCODE_STANDALONE_DATABASE_PASSWORD_FILE" help:"File with the password of the existing database's owner."`
 	LogLevel         string `env:"DOORCODE_LOG_LEVEL" envDefault:"info" help:"Least level of log lines: debug, info, warn or error."`
+	OTLP             string `env:"DOORCODE_OTLP_ENDPOINT" help:"Address of an OpenTelemetry collector that takes OTLP over HTTP; when set, traces are sent to it."`
 }
 
 // Operations says where the operations port is.
 func (c Config) Operations() lifecycle.Operations {
-	return lifecycle.Operations{Listen: c.OperationsListen, LogLevel: c.LogLevel}
+	return lifecycle.Operations{Listen: c.OperationsListen, LogLevel: c.LogLevel, OTLP: c.OTLP}
 }
 
 // Surroundings are what standalone takes from the operating system.

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"doorcode/pkg/assertion"
 	"doorcode/pkg/bus"
 	"doorcode/pkg/event"
@@ -42,6 +44,7 @@ const lastRelay = 3 * time.Second
 type App struct {
 	cfg     Config
 	log     *slog.Logger
+	tracer  trace.Tracer
 	metrics *metrics
 	keys    keys
 	stack   lifecycle.Stack
@@ -70,7 +73,7 @@ type verbs struct {
 
 // New reads the key files and registers the metrics; it opens nothing else.
 func New(cfg Config, tel telemetry.Telemetry) (*App, error) {
-	a := &App{cfg: cfg, log: tel.Log, failed: make(chan error, 1)}
+	a := &App{cfg: cfg, log: tel.Log, tracer: tel.Tracer(), failed: make(chan error, 1)}
 	for _, ring := range []struct {
 		path string
 		to   **keyring.Ring
@@ -206,7 +209,7 @@ func (a *App) serve(ctx context.Context, changed func(challenges ...string)) err
 	}
 	orderer := resend.New(a.requests, finder, a.log, changed)
 	service, err := a.bus.Serve(ctx, bus.ServiceConfig{
-		Name: "doorcode-verifier", Version: "1.0.0", Workers: a.cfg.Workers,
+		Name: "doorcode-verifier", Version: "1.0.0", Workers: a.cfg.Workers, Tracer: a.tracer,
 		Endpoints: a.endpoints(verbs{check: checker, resend: orderer, keeper: keeper}),
 	})
 	if err != nil {

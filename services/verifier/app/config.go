@@ -16,6 +16,7 @@ const maxWorkers = 1024
 // Config holds the settings of the verifier.
 type Config struct {
 	LogLevel         string        `env:"DOORCODE_LOG_LEVEL" envDefault:"info" help:"Least level that is logged: debug, info, warn or error."`
+	OTLP             string        `env:"DOORCODE_OTLP_ENDPOINT" help:"Address of an OpenTelemetry collector that takes OTLP over HTTP; when set, traces are sent to it."`
 	NATSURL          string        `env:"DOORCODE_NATS_URL" envDefault:"nats://127.0.0.1:4222" help:"Address of NATS."`
 	NATSCAFile       string        `env:"DOORCODE_NATS_CA_FILE" help:"File with the authorities, in PEM, that may vouch for NATS; when set, NATS is spoken over TLS 1.3 alone."`
 	DatabaseURL      string        `env:"DOORCODE_DATABASE_URL,required" help:"Address of Postgres, without a password."`
@@ -44,5 +45,5 @@ func (c Config) Validate() error {
 
 // Operations returns what operators look at.
 func (c Config) Operations() lifecycle.Operations {
-	return lifecycle.Operations{Listen: c.OperationsListen, LogLevel: c.LogLevel}
+	return lifecycle.Operations{Listen: c.OperationsListen, LogLevel: c.LogLevel, OTLP: c.OTLP}
 }

@@ -12,10 +12,13 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"doorcode/pkg/bus"
 	"doorcode/pkg/frontend"
 	"doorcode/pkg/problem"
 	"doorcode/pkg/strictjson"
+	"doorcode/pkg/tracing"
 	"doorcode/services/auth/internal/front"
 )
 
@@ -29,6 +32,7 @@ type Config struct {
 	// Workers is how many requests are worked on at once; more are answered 503 at once.
 	Workers int
 	Log     *slog.Logger
+	Tracer  trace.Tracer
 }
 
 // handleRequest is the body of read and cancel.
@@ -58,7 +62,7 @@ func Serve(ctx context.Context, cfg Config) (*bus.Service, error) {
 	}
 	f := cfg.Front
 	return cfg.Bus.Serve(ctx, bus.ServiceConfig{
-		Name: "challenges", Version: "1.0.0", Workers: cfg.Workers, Full: body,
+		Name: "challenges", Version: "1.0.0", Workers: cfg.Workers, Full: body, Tracer: cfg.Tracer,
 		Endpoints: []bus.Endpoint{
 			endpoint(cfg.Log, "create", f.Create),
 			endpoint(cfg.Log, "read", func(ctx context.Context, c front.Call, r handleRequest) (front.View, error) {
@@ -81,7 +85,7 @@ func Serve(ctx context.Context, cfg Config) (*bus.Service, error) {
 func endpoint[Body, Answer any](log *slog.Logger, verb string, do func(context.Context, front.Call, Body) (Answer, error)) bus.Endpoint {
 	handle := func(ctx context.Context, r bus.Request) ([]byte, error) {
 		var body Body
-		call, err := begin(r, &body)
+		call, err := begin(ctx, r, &body)
 		if err != nil {
 			return nil, err
 		}
@@ -101,14 +105,17 @@ func endpoint[Body, Answer any](log *slog.Logger, verb string, do func(context.C
 }
 
 // begin reads what every request has in common and its body. Who brings no key is told nothing about the rest.
-func begin(r bus.Request, body any) (front.Call, error) {
+func begin(ctx context.Context, r bus.Request, body any) (front.Call, error) {
 	authorization, _ := header(r, "Authorization")
 	key, ok := frontend.ParseAuthorization(authorization)
 	if !ok {
 		return front.Call{}, front.Unauthenticated()
 	}
 	call := front.Call{Key: key}
-	call.Traceparent, _ = header(r, "Traceparent")
+	call.Traceparent = tracing.Parent(ctx)
+	if call.Traceparent == "" {
+		call.Traceparent, _ = header(r, "Traceparent")
+	}
 	call.IdempotencyKey, ok = header(r, "Idempotency-Key")
 	if ok && call.IdempotencyKey == "" {
 		call.IdempotencyKey = " " // It is there and empty: package front refuses it by name.

@@ -3,6 +3,7 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"log/slog"
@@ -15,6 +16,7 @@ import (
 	"doorcode/pkg/problem"
 	"doorcode/pkg/strictjson"
 	"doorcode/pkg/telemetry"
+	"doorcode/pkg/tracing"
 	"doorcode/services/auth/internal/front"
 )
 
@@ -30,6 +32,7 @@ type Handler struct {
 // New returns the API over front, which serves jwks as the key set of the assertions, and registers its metrics.
 func New(f *front.Front, jwks []byte, tel telemetry.Telemetry) (*Handler, error) {
 	h := &Handler{front: f, jwks: jwks, log: tel.Log, router: httpserver.NewRouter(tel.Log)}
+	h.router.Trace(tel.Tracer())
 	const workspace, login = "/v1/workspaces/{workspace}", "/v1/workspaces/{workspace}/logins/{login}"
 	h.handle("POST", "/v1/challenges", h.create)
 	h.handle("GET", "/v1/challenges/{handle}", h.state)
@@ -137,7 +140,7 @@ func (h *Handler) begin(w http.ResponseWriter, r *http.Request, body any) (front
 		return front.Call{}, false
 	}
 	call := front.Call{
-		Key: key, Traceparent: r.Header.Get("Traceparent"), Match: etags(r.Header.Values("If-Match")),
+		Key: key, Traceparent: cmp.Or(tracing.Parent(r.Context()), r.Header.Get("Traceparent")), Match: etags(r.Header.Values("If-Match")),
 		IdempotencyKey: r.Header.Get("Idempotency-Key"),
 	}
 	if len(r.Header.Values("Idempotency-Key")) > 0 && call.IdempotencyKey == "" {

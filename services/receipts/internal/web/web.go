@@ -76,6 +76,7 @@ func New(cfg Config) (*Handler, error) {
 		return nil, err
 	}
 	h := &Handler{cfg: cfg, log: cfg.Telemetry.Log, metrics: m, router: httpserver.NewRouter(cfg.Telemetry.Log)}
+	h.router.Trace(cfg.Telemetry.Tracer())
 	h.router.HandleFunc(http.MethodPost, "/webhooks/sendgrid", h.counted(sendgrid.Provider, h.sendGrid))
 	h.router.HandleFunc(http.MethodGet, "/webhooks/vonage", h.counted(vonage.Provider, h.vonage))
 	h.router.HandleFunc(http.MethodPost, "/webhooks/vonage", h.counted(vonage.Provider, h.vonage))

@@ -16,6 +16,7 @@ import (
 	"doorcode/pkg/limit"
 	"doorcode/pkg/postgres"
 	"doorcode/pkg/problem"
+	"doorcode/pkg/tracing"
 	"doorcode/services/verifier/internal/lookup"
 )
 
@@ -98,7 +99,9 @@ func routeOf(routes []event.Route, channel string) int {
 // take asks Postgres once. false without an error means that the request lost a race and may be put again.
 func (o *Orderer) take(ctx context.Context, f postgres.Facts, route int, key []byte) (event.ResendReply, bool, error) {
 	if route != noRoute {
-		taken, ok, err := o.store.Resend(ctx, postgres.Resend{Challenge: f.ID, Key: key, Index: route, Route: f.Routes[route]})
+		taken, ok, err := o.store.Resend(ctx, postgres.Resend{
+			Challenge: f.ID, Key: key, Index: route, Route: f.Routes[route], Traceparent: tracing.Parent(ctx),
+		})
 		if postgres.IsContended(err) {
 			return event.ResendReply{}, false, nil
 		}
