@@ -139,6 +139,29 @@ func TestState_RepeatTakesNothingAndIsNotRefused(t *testing.T) {
 	}
 }
 
+// The bus forgets a request's id after ten minutes, also when repeats have kept its place: what comes then is a new
+// message, and it is counted.
+func TestState_ARepeatPastItsTimeIsCounted(t *testing.T) {
+	t.Parallel()
+	wants := []limit.Want{want(limit.Recipient, limit.PerHourAndDay(5, 5)...)}
+	state, _ := limit.State{Rows: make([]limit.Row, 1)}.Take(begin(), create("a", begin(), 5, wants...))
+	for _, after := range []time.Duration{5 * time.Minute, 9*time.Minute + 30*time.Second} {
+		now := begin().Add(after)
+		var answer limit.Answer
+		state, answer = state.Take(now, create("a", now, 5, wants...))
+		if !answer.Repeat {
+			t.Fatalf("after %s: %+v", after, answer)
+		}
+	}
+	now := begin().Add(10*time.Minute + 30*time.Second)
+	late := create("a", now, 5, wants...)
+	late.Challenge = "another draw"
+	state, answer := state.Take(now, late)
+	if answer.Repeat || answer.Refused != "" || answer.Challenge != "another draw" || len(state.Slots.IDs) != 1 {
+		t.Errorf("past its time: %+v, places %v", answer, state.Slots.IDs)
+	}
+}
+
 func TestState_RepeatDoesNotReviveAnEndedChallenge(t *testing.T) {
 	t.Parallel()
 	wants := []limit.Want{want(limit.Recipient, limit.PerHourAndDay(20, 60)...)}

@@ -59,6 +59,9 @@ type Answer struct {
 func (s State) Take(now time.Time, c Create) (State, Answer) {
 	slots := s.Slots.alive(now)
 	place := slices.Index(slots.Entries, c.Entry)
+	if place >= 0 && !s.repeats(now, c) { // Too old for a repeat: the bus would take it as a new message.
+		slots, place = slots.without(place), -1
+	}
 	if place >= 0 {
 		if slots.Until[place].Before(c.ExpiresAt) {
 			slots.Until[place] = c.ExpiresAt
@@ -129,6 +132,11 @@ func (s Slots) wait(now time.Time, most int) time.Duration {
 	}
 	until := slices.SortedFunc(slices.Values(s.Until), time.Time.Compare)
 	return until[len(until)-max(most, 1)].Sub(now)
+}
+
+// without returns the places but one; they are the caller's own copy.
+func (s Slots) without(i int) Slots {
+	return Slots{IDs: slices.Delete(s.IDs, i, i+1), Until: slices.Delete(s.Until, i, i+1), Entries: slices.Delete(s.Entries, i, i+1)}
 }
 
 // add gives the create a place.

@@ -12,6 +12,7 @@ import (
 	"unicode"
 
 	"doorcode/pkg/bus"
+	"doorcode/pkg/event"
 	"doorcode/pkg/postgres"
 )
 
@@ -149,8 +150,11 @@ func (c command) judge(ctx context.Context, sequence uint64, v postgres.Verdict,
 // id follows from the letter, so that a repeat after a crash is no second message.
 func replay(ctx context.Context, conn *bus.Conn, letter bus.Stored) error {
 	subject := letter.Header[letterSubject]
-	if !isEventSubject(subject) {
-		return errors.New("the dead letter names no subject of an event: it cannot be replayed, only discarded")
+	if !mayReplay(letter.Subject, subject) {
+		return errors.New("the dead letter names a subject that its owner does not consume: it cannot be replayed, only discarded")
+	}
+	if letter.Subject == recorderLetters && sendsUntil(letter).After(time.Now()) {
+		return errors.New("the dispatcher may have sent this message, and would send it again: replay it when its code is dead")
 	}
 	header := maps.Clone(letter.Header)
 	maps.DeleteFunc(header, func(name, _ string) bool { return strings.HasPrefix(name, letterHeaders) })
@@ -158,12 +162,38 @@ func replay(ctx context.Context, conn *bus.Conn, letter bus.Stored) error {
 	return err
 }
 
-// isEventSubject reports whether one of the streams of events takes a subject; letters and advisories are none.
-func isEventSubject(subject string) bool {
-	kind, rest, found := strings.Cut(strings.TrimPrefix(subject, "doorcode."), ".")
-	known := []string{"challenge", "delivery", "receipt", "outcome", "directory"}
-	return strings.HasPrefix(subject, "doorcode.") && found && rest != "" && slices.Contains(known, kind) &&
-		!strings.ContainsAny(rest, "*> \t\r\n")
+// recorderLetters is where the recorder puts what it cannot record.
+const recorderLetters = "doorcode.dlq.recorder"
+
+// mayReplay reports whether the owner of a dead letter consumes the subject that the letter names. The bus enforces the
+// owner alone; the rest was written by it, and a replay has doorcodectl's rights (P10).
+func mayReplay(letter, subject string) bool {
+	if strings.ContainsAny(subject, "*> \t\r\n") {
+		return false
+	}
+	if letter == recorderLetters {
+		for _, prefix := range []string{"doorcode.challenge.", "doorcode.delivery.", "doorcode.receipt."} {
+			if strings.HasPrefix(subject, prefix) && len(subject) > len(prefix) {
+				return true
+			}
+		}
+		return false
+	}
+	channel, found := strings.CutPrefix(letter, "doorcode.dlq.")
+	return found && subject == "doorcode.challenge."+channel
+}
+
+// sendsUntil returns until when the dispatcher would act on the message of a letter; the zero time when it never would.
+func sendsUntil(letter bus.Stored) time.Time {
+	e, err := event.Parse(letter.Header[letterSubject], letter.Header, letter.Data)
+	if err != nil {
+		return time.Time{}
+	}
+	send, err := event.SendOf(e)
+	if err != nil {
+		return time.Time{}
+	}
+	return send.ExpiresAt
 }
 
 // standing is what became of a letter, in one word or a few.

@@ -11,6 +11,8 @@ import (
 
 	"doorcode/pkg/bus"
 	"doorcode/pkg/bus/bustest"
+	"doorcode/pkg/event"
+	"doorcode/pkg/event/eventtest"
 	"doorcode/pkg/postgres/pgtest"
 )
 
@@ -102,7 +104,10 @@ func TestDeadLetters_AreShownReplayedAndDiscarded(t *testing.T) {
 func TestDeadLetters_AReplayThatCannotBeLeavesTheLetterOpen(t *testing.T) {
 	t.Parallel()
 	o, b, _ := atWork(t)
-	subjects := []string{"", "doorcode.dlq.email", "$JS.API.STREAM.DELETE.DOORCODE_DLQ", "doorcode.challenge.", "doorcode.challenge.>", "challenge.email"}
+	subjects := []string{
+		"doorcode.outcome.approved", "doorcode.directory.login_put", "doorcode.delivery.sms.attempted", "doorcode.challenge.sms", // not the owner's
+		"", "doorcode.dlq.email", "$JS.API.STREAM.DELETE.DOORCODE_DLQ", "doorcode.challenge.", "doorcode.challenge.>", "challenge.email",
+	}
 	for i, subject := range subjects {
 		letter(t, b, fmt.Sprint(i), subject, "{}")
 		o.refused(t, 1, "only discarded", "dead-letters", "replay", fmt.Sprint(i+1))
@@ -113,6 +118,36 @@ func TestDeadLetters_AReplayThatCannotBeLeavesTheLetterOpen(t *testing.T) {
 	}
 	o.refused(t, 1, "no such message", "dead-letters", "show", "99")
 	o.refused(t, 1, "no such message", "dead-letters", "replay", "99")
+}
+
+// The dispatcher consumes what the recorder could not record, too: a replay while the code lives would send it again.
+func TestP5_ARecordersLetterIsReplayedWhenItsCodeIsDead(t *testing.T) {
+	t.Parallel()
+	o, b, _ := atWork(t)
+	live := eventtest.Accepted(t, event.ChallengeIssued)
+	dead := live
+	var payload event.Issued
+	err := live.Decode(&payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload.ExpiresAt = time.Now().Add(time.Hour)
+	live, err = event.New(live.Type, live.ID, live.Source, live.Time, live.Subject, payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, e := range []event.Event{live, dead} {
+		header := e.Header()
+		header["doorcode-subject"], header["doorcode-reason"] = "doorcode.challenge.email", "refused"
+		_, err := b.Connect(t, "verifier").Publish(t.Context(), bus.Message{
+			Subject: "doorcode.dlq.recorder", ID: fmt.Sprint(i), Header: header, Data: e.Data,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	o.refused(t, 1, "when its code is dead", "dead-letters", "replay", "1")
+	o.do(t, "dead-letters", "replay", "2")
 }
 
 func TestDeadLetters_TwoOperatorsReplayOnce(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/url"
+	"strings"
 	"unicode/utf8"
 
 	"doorcode/services/receipts/internal/report"
@@ -35,6 +36,11 @@ func Decode(contentType, query string, body []byte) (Fields, error) {
 	}
 	if err == nil && (len(f) == 0 || len(f) > maxFields) {
 		err = errors.New("no fields, or too many")
+	}
+	for name := range f {
+		if strings.ContainsAny(name, "&=") { // The signature flattens values alone: such a name could hold other fields.
+			err = errors.New("a name that could hold other fields")
+		}
 	}
 	if err != nil {
 		// The cause may quote the receipt, so it goes no further.

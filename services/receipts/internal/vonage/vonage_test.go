@@ -209,6 +209,8 @@ func TestDecode_RefusesWhatCouldBeSignedInTwoWays(t *testing.T) {
 		{"", "a=%zz", ""},
 		{"", "a=%ff", ""},
 		{"", "a;b=1", ""},
+		{"", "a%3D0%26b=1", ""}, // A name that holds another field: its signature would be the other's too.
+		{"application/json", "", `{"a=0&b":"1"}`},
 		{"", strings.Join(many, "&"), ""},
 		{formType, "", "a=1&a=1"},
 		{"application/json", "", `{"a":"1","a":"1"}`},

@@ -54,7 +54,7 @@ func Issued(e event.Event) (event.Issued, error) {
 	}
 	for _, r := range p.Routes {
 		_, err = delivery.ParseChannel(r.Channel)
-		if err != nil || len(r.Address) == 0 || r.PerHour < 1 || r.PerDay < 1 || r.Envelope == "" {
+		if err != nil || len(r.Address) == 0 || r.PerHour < 1 || r.PerDay < 1 || r.Envelope == "" || uncapped(r) {
 			return p, malformed("route")
 		}
 	}
@@ -130,3 +130,6 @@ func isResult(s string) bool {
 }
 
 func malformed(what string) error { return fmt.Errorf("%w: %s", event.ErrMalformed, what) }
+
+// uncapped reports whether a route sends texts that no daily cap counts (DESIGN 7): auth never makes one.
+func uncapped(r event.Route) bool { return r.Channel == string(delivery.SMS) && r.Cap < 1 }

@@ -1,6 +1,7 @@
 package intake_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"strings"
@@ -71,8 +72,14 @@ func TestIssued_RefusesWhatIsNotWhole(t *testing.T) {
 		}
 	}
 	e := eventtest.Accepted(t, event.ChallengeIssued)
+	uncapped := e
+	uncapped.Data = bytes.ReplaceAll(e.Data, []byte(`"email"`), []byte(`"sms"`))
+	_, err := intake.Issued(uncapped)
+	if !errors.Is(err, event.ErrMalformed) {
+		t.Errorf("texts that no cap counts: %v", err)
+	}
 	e.Subject = "another"
-	_, err := intake.Issued(e)
+	_, err = intake.Issued(e)
 	if !errors.Is(err, event.ErrMalformed) {
 		t.Errorf("another subject: %v", err)
 	}
