@@ -63,7 +63,7 @@ func NewSMS(brand, host string) (*SMSRenderer, error) {
 	}
 	r := &SMSRenderer{brand: brand, host: host, languages: languages}
 	for name, language := range languages {
-		_, err = r.write(language, smsView{Brand: brand, Code: "0000000000", Label: "XXX", Minutes: 10})
+		_, err = r.write(language, smsView{Brand: brand, Code: "0000000000", Label: "KTM", Minutes: 10})
 		if err != nil {
 			return nil, fmt.Errorf("message: with this brand and %w, language %s: %w", ErrHost, name, err)
 		}
