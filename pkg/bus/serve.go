@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
@@ -140,8 +139,10 @@ func (s *Service) handOff(endpoint Endpoint, r micro.Request) {
 	}
 	go func() {
 		defer s.running.Done()
-		defer func() { <-s.slots }()
-		s.handle(endpoint, r)
+		answer, err := s.handle(endpoint, r)
+		// Room comes before the answer: whoever asks again when it has arrived must not find its own place taken.
+		<-s.slots
+		s.answer(r, answer, err)
 	}()
 }
 
@@ -160,7 +161,7 @@ func (s *Service) take() bool {
 	}
 }
 
-func (s *Service) handle(endpoint Endpoint, r micro.Request) {
+func (s *Service) handle(endpoint Endpoint, r micro.Request) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, handlerTimeout)
 	defer cancel()
 	request := Request{Subject: r.Subject(), Header: plainHeader(r.Headers()), Data: r.Data()}
@@ -168,15 +169,20 @@ func (s *Service) handle(endpoint Endpoint, r micro.Request) {
 		trace.WithSpanKind(trace.SpanKindServer))
 	answer, err := endpoint.Handle(ctx, request)
 	tracing.End(span, err)
+	return answer, err
+}
+
+// answer sends what a handler returned.
+func (s *Service) answer(r micro.Request, data []byte, err error) {
 	if err == nil {
-		s.respond(r, nil, answer)
+		s.respond(r, nil, data)
 		return
 	}
 	if refusal, ok := errors.AsType[*ServiceError](err); ok && refusal.Code != 0 {
 		s.refuse(r, refusal.Code, refusal.Body)
 		return
 	}
-	s.conn.log.LogAttrs(ctx, slog.LevelError, "request failed", slog.String("subject", r.Subject()), slog.Any("error", err))
+	s.conn.log.Error("request failed", "subject", r.Subject(), "error", err)
 	s.refuse(r, http.StatusInternalServerError, nil)
 }
 

@@ -121,6 +121,19 @@ func TestService_RefusesWhatItsPoolCannotTake(t *testing.T) {
 	})
 }
 
+func TestService_HasRoomAgainBeforeItsAnswerArrives(t *testing.T) {
+	t.Parallel()
+	b := bustest.Start(t)
+	serveCheck(t, b, 1, func(context.Context, bus.Request) ([]byte, error) { return nil, nil })
+	auth := b.Connect(t, "auth")
+	for i := range 3000 {
+		_, err := auth.Request(patience(t), checkSubject, nil)
+		if err != nil {
+			t.Fatalf("request %d came after the answer to the one before: %v", i, err)
+		}
+	}
+}
+
 func TestService_FinishesWhatRunsWhenItStops(t *testing.T) {
 	t.Parallel()
 	b := bustest.Start(t)

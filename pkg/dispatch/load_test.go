@@ -127,8 +127,12 @@ func TestEngine_EndsEverySendHoweverTheProviderBehaves(t *testing.T) {
 		}
 		last := facts[len(facts)-1]
 		for i, e := range facts {
-			if e.Number != i+1 {
-				t.Errorf("hand-over %d of %s says %d: an honest end leaves a gap", i+1, id, e.Number)
+			want := i + 1
+			if e.Type == event.DeliveryAbandoned && i > 0 && facts[i-1].RetryAt == nil {
+				want = i // The last attempt and the end of its send are of one hand-over.
+			}
+			if e.Number != want {
+				t.Errorf("fact %d of %s is of hand-over %d and not %d: an honest end leaves a gap", i+1, id, e.Number, want)
 			}
 			if (e.RetryAt == nil) != (i == len(facts)-1) && last.Type != event.DeliveryAbandoned {
 				t.Errorf("hand-over %d of %s: retry at %v", i+1, id, e.RetryAt)

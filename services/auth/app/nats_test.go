@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 
 	"doorcode/pkg/bus"
@@ -211,8 +212,13 @@ func TestNATS_AFullPoolIsAnHonest503(t *testing.T) {
 	h := start(t, func(c *app.Config) { c.NATSWorkers = 1 })
 	h.settle(t)
 	began, release := make(chan struct{}, 1), make(chan struct{})
+	free := sync.OnceFunc(func() { close(release) })
+	t.Cleanup(free) // A verifier that never answers could not be stopped.
 	h.verifier(t, event.VerbState, func([]byte) ([]byte, error) {
-		began <- struct{}{}
+		select {
+		case began <- struct{}{}:
+		default: // asked again
+		}
 		<-release
 		return json.Marshal(event.StateReply{State: "pending", SupportReference: "4F72KQ9R"})
 	})
@@ -226,12 +232,16 @@ func TestNATS_AFullPoolIsAnHonest503(t *testing.T) {
 		_, err := d.conn.Ask(ctx, "doorcode.api.challenges.read", map[string]string{"Authorization": "Bearer " + h.key}, []byte(`{"handle":"`+c.Handle+`"}`))
 		slow <- err
 	}()
-	<-began
+	select {
+	case <-began:
+	case err := <-slow:
+		t.Fatalf("the request that fills the pool: %v", err)
+	}
 	a := d.ask(t, "create", fields{"workspace": "w", "login": "bert"}, nil)
 	if p := a.problem(t); a.Status != 503 || p.Code != "overloaded" || p.RetryAfter != 1 {
 		t.Errorf("a request too many is answered %d %s", a.Status, a.Body)
 	}
-	close(release)
+	free()
 	err := <-slow
 	if err != nil {
 		t.Errorf("the request that was in time: %v", err)
