@@ -22,6 +22,7 @@ func TestValidateID_TakesUnreservedCharactersOnly(t *testing.T) {
 	}
 }
 
+// It shows SEC-09 of deploy/SECURITY.md.
 func TestValidateEmail_LeavesNoRoomForAHeaderOrASecondRecipient(t *testing.T) {
 	t.Parallel()
 	for _, a := range []string{"jo@lanternbird.example", "jo+tag@acme.example", "O'Hara@a-b.example", "x@localhost", "a_b=c@x.y"} {
@@ -73,6 +74,7 @@ func TestValidateLocale_TakesLanguageTags(t *testing.T) {
 	}
 }
 
+// It shows SEC-25 of deploy/SECURITY.md.
 func TestMask_ShowsFirstLetterAndDomain(t *testing.T) {
 	t.Parallel()
 	for address, want := range map[string]string{
@@ -99,6 +101,7 @@ func TestParseRole_IsAClosedSet(t *testing.T) {
 }
 
 // Where a code goes, case by case (product.md S5).
+// It shows SEC-45 of deploy/SECURITY.md.
 func TestRoutes_SayWhereACodeGoes(t *testing.T) {
 	t.Parallel()
 	w := Workspace{ID: "acme", MainEmail: "Office@acme.example", Owner: "jo"}
@@ -136,6 +139,7 @@ func TestRoutes_SayWhereACodeGoes(t *testing.T) {
 }
 
 // A phone is a route of its own, and its place is the person's choice.
+// It shows SEC-42 of deploy/SECURITY.md.
 func TestRoutes_PutThePhoneWhereThePersonChose(t *testing.T) {
 	t.Parallel()
 	w := Workspace{ID: "acme", MainEmail: "office@acme.example", Owner: "jo"}

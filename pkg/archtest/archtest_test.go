@@ -25,6 +25,7 @@ func root(t *testing.T) string {
 	return dir
 }
 
+// It shows SEC-01 and SEC-69 of deploy/SECURITY.md.
 func TestTree_KeepsTheImportTable(t *testing.T) {
 	t.Parallel()
 	packages, err := archtest.List(t.Context(), root(t))

@@ -75,6 +75,7 @@ func verify(t *testing.T, k *assertion.Keys, text string) (header, payload map[s
 	return got.Header, read
 }
 
+// It shows SEC-08 of deploy/SECURITY.md.
 func TestSign_SaysWhatHappenedAndNoMore(t *testing.T) {
 	t.Parallel()
 	k := fresh(t)

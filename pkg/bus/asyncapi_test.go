@@ -202,6 +202,7 @@ func TestAsyncAPI_EverySubjectOfCoreNATSIsDocumented(t *testing.T) {
 }
 
 // The verbs of the challenge API are those that its service is made of.
+// It shows SEC-54 of deploy/SECURITY.md.
 func TestAsyncAPI_EveryVerbOfTheChallengeAPIIsDocumented(t *testing.T) {
 	t.Parallel()
 	file, err := parser.ParseFile(token.NewFileSet(), "../../services/auth/internal/natsapi/natsapi.go", nil, 0)
@@ -286,6 +287,7 @@ func TestAsyncAPI_EveryConsumerIsHandedWhatItSays(t *testing.T) {
 
 // What each user of nats.conf may say and hear is what the document says of it; a grant that reaches no documented
 // subject is a fault as well.
+// It shows SEC-54 of deploy/SECURITY.md.
 func TestAsyncAPI_EveryGrantIsDocumented(t *testing.T) {
 	t.Parallel()
 	d := document(t)
@@ -378,6 +380,7 @@ func reached(t *testing.T, d asyncAPI, p *server.SubjectPermission) set {
 }
 
 // No process speaks on a subject that the document does not have: whatever stands in the code as a subject is looked up.
+// It shows SEC-13 and SEC-54 of deploy/SECURITY.md.
 func TestAsyncAPI_KnowsEverySubjectInTheCode(t *testing.T) {
 	t.Parallel()
 	known := document(t).all(t)

@@ -212,6 +212,7 @@ func TestConsumer_LetsARunningFetchEnd(t *testing.T) {
 	}
 }
 
+// It shows SEC-31 of deploy/SECURITY.md.
 func TestConn_RefusesAConsumerThatIsNotAsPlanned(t *testing.T) {
 	t.Parallel()
 	b := bustest.Start(t)

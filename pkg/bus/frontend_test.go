@@ -28,6 +28,7 @@ func withFrontEnd(t *testing.T, name string) *bustest.Bus {
 	return b
 }
 
+// It shows SEC-30 of deploy/SECURITY.md.
 func TestP10_AFurtherFrontEndCanAskAndNothingElse(t *testing.T) {
 	t.Parallel()
 	const inbox = "_INBOX_shop_2"

@@ -191,6 +191,7 @@ func refused(t *testing.T, b *bustest.Bus, user, inbox string, act func(*nats.Co
 	return errors.Is(nc.LastError(), nats.ErrPermissionViolation)
 }
 
+// It shows SEC-30 of deploy/SECURITY.md.
 func TestP10_EachCredentialCanDoItsJobAndNothingElse(t *testing.T) {
 	t.Parallel()
 	for user, g := range grants() {
@@ -221,6 +222,7 @@ func TestP10_EachCredentialCanDoItsJobAndNothingElse(t *testing.T) {
 }
 
 // What one dispatcher may do, the other may not, but for the question that both put to the verifier.
+// It shows SEC-30 of deploy/SECURITY.md.
 func TestP10_ADispatcherTouchesNothingOfTheOtherChannel(t *testing.T) {
 	t.Parallel()
 	for user, other := range map[string]string{"email-dispatcher": "sms-dispatcher", "sms-dispatcher": "email-dispatcher"} {
@@ -245,6 +247,7 @@ func TestP10_ADispatcherTouchesNothingOfTheOtherChannel(t *testing.T) {
 	}
 }
 
+// It shows SEC-30 of deploy/SECURITY.md.
 func TestP10_NobodyConnectsWithoutAKey(t *testing.T) {
 	t.Parallel()
 	b := bustest.StartEmpty(t)

@@ -71,6 +71,7 @@ create stream DOORCODE_ADVISORIES
 	}
 }
 
+// It shows SEC-31 of deploy/SECURITY.md.
 func TestApply_SetsTheProtectionsOfEveryStream(t *testing.T) {
 	t.Parallel()
 	b := bustest.Start(t)

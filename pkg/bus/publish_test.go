@@ -13,6 +13,7 @@ import (
 	"doorcode/pkg/bus/bustest"
 )
 
+// It shows SEC-22 of deploy/SECURITY.md.
 func TestConn_StoresAMessageOncePerID(t *testing.T) {
 	t.Parallel()
 	b := bustest.Start(t)
@@ -83,6 +84,7 @@ func TestConn_NeverSendsAFailedPublishLater(t *testing.T) {
 	}
 }
 
+// It shows SEC-68 of deploy/SECURITY.md.
 func TestConn_SaysWhenAStreamIsFull(t *testing.T) {
 	t.Parallel()
 	b := bustest.Start(t)

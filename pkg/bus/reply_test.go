@@ -123,6 +123,7 @@ func sendEverywhere(t *testing.T, nc *nats.Conn, requests []string) {
 	}
 }
 
+// It shows SEC-30 of deploy/SECURITY.md.
 func TestP10_AnAnswerToAForeignReplySubjectReachesNothing(t *testing.T) {
 	t.Parallel()
 	for user, g := range grants() {

@@ -87,6 +87,7 @@ func TestService_CarriesRefusalsAndHidesFailures(t *testing.T) {
 	}
 }
 
+// It shows SEC-68 of deploy/SECURITY.md.
 func TestService_RefusesWhatItsPoolCannotTake(t *testing.T) {
 	t.Parallel()
 	b := bustest.Start(t)

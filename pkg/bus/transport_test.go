@@ -97,6 +97,7 @@ func TestConnect_SpeaksTLSWithTheGivenAuthority(t *testing.T) {
 	}
 }
 
+// It shows SEC-30 of deploy/SECURITY.md.
 func TestConnect_RefusesAServerThatCannotProveItself(t *testing.T) {
 	t.Parallel()
 	right, other := secure(t, "127.0.0.1"), secure(t, "nats.example")
@@ -132,6 +133,7 @@ func TestConnect_RefusesAFileWithoutAuthorities(t *testing.T) {
 	}
 }
 
+// It shows SEC-30 of deploy/SECURITY.md.
 func TestServer_WithTLSGivesAPlainClientNoAnswer(t *testing.T) {
 	t.Parallel()
 	s := secure(t, "127.0.0.1")

@@ -10,6 +10,7 @@ import (
 	"doorcode/pkg/keyring"
 )
 
+// It shows SEC-06 of deploy/SECURITY.md.
 func TestNewID_IsRandomAndOfFixedLength(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
@@ -69,6 +70,7 @@ func TestDrawReference_CarriesItsCheckCharacter(t *testing.T) {
 	}
 }
 
+// It shows SEC-12 and SEC-14 of deploy/SECURITY.md.
 func TestPolicy_NoSettingDisablesCounting(t *testing.T) {
 	t.Parallel()
 	err := DefaultPolicy().Validate()
@@ -142,6 +144,7 @@ func TestHandle_RoundTripAlsoAfterARotation(t *testing.T) {
 }
 
 // A sequence cannot be probed: every changed byte and every foreign key is one answer.
+// It shows SEC-06 and SEC-26 of deploy/SECURITY.md.
 func TestHandle_RefusesEverythingElse(t *testing.T) {
 	t.Parallel()
 	r, h := handleRing(t)

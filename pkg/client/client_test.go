@@ -134,6 +134,7 @@ func TestCheck_ReturnsThePersonOfARightCode(t *testing.T) {
 }
 
 // A right code is spent by then: one lost answer about the keys must not cost the person the sign-in.
+// It shows SEC-67 of deploy/SECURITY.md.
 func TestCheck_FetchesThePublicKeysOnceMore(t *testing.T) {
 	t.Parallel()
 	keys := newKeys(t)
@@ -255,6 +256,7 @@ func TestP7_ALostCheckIsRepeatedWithItsCheckID(t *testing.T) {
 	}
 }
 
+// It shows SEC-51 of deploy/SECURITY.md.
 func TestCreate_SendsItsKeyAndRefusesUnknownDecisions(t *testing.T) {
 	t.Parallel()
 	var keysSeen []string

@@ -111,6 +111,7 @@ func TestLoad_LeavesOtherProcessesAndSharedNamesAlone(t *testing.T) {
 	}
 }
 
+// It shows SEC-70 of deploy/SECURITY.md.
 func TestLoad_RefusesByNameOfTheVariable(t *testing.T) {
 	t.Parallel()
 	missing := filepath.Join(t.TempDir(), "missing")
@@ -169,6 +170,7 @@ func (*picky) UnmarshalText(text []byte) error {
 	return errors.New("bad content " + string(text))
 }
 
+// It shows SEC-70 of deploy/SECURITY.md.
 func TestLoad_NeverTellsTheContentOfAFile(t *testing.T) {
 	t.Parallel()
 	type withPicky struct {

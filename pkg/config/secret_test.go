@@ -12,6 +12,7 @@ import (
 	"doorcode/pkg/config"
 )
 
+// It shows SEC-32 of deploy/SECURITY.md.
 func TestSecret_ShowsItsValueToRevealAlone(t *testing.T) {
 	t.Parallel()
 	const value = "hunter2"
@@ -54,6 +55,7 @@ func TestSecret_ShowsItsValueToRevealAlone(t *testing.T) {
 	}
 }
 
+// It shows SEC-26 of deploy/SECURITY.md.
 func TestSecret_CannotBeCompared(t *testing.T) {
 	t.Parallel()
 	if reflect.TypeFor[config.Secret]().Comparable() {

@@ -184,6 +184,7 @@ func TestEngine_AbandonsAfterTheLastHandOver(t *testing.T) {
 	}
 }
 
+// It shows SEC-22 and SEC-29 of deploy/SECURITY.md.
 func TestP5_ARepeatAsksTheVerifierFirst(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -223,6 +224,7 @@ func TestP5_ARepeatAsksTheVerifierFirst(t *testing.T) {
 	}
 }
 
+// It shows SEC-22, SEC-29 and SEC-68 of deploy/SECURITY.md.
 func TestP6_NoCallStartsTooLate(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -244,6 +246,7 @@ func TestP6_NoCallStartsTooLate(t *testing.T) {
 	}
 }
 
+// It shows SEC-68 of deploy/SECURITY.md.
 func TestP6_ARetryThatWouldComeTooLateIsAbandoned(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -260,6 +263,7 @@ func TestP6_ARetryThatWouldComeTooLateIsAbandoned(t *testing.T) {
 	}
 }
 
+// It shows SEC-29 of deploy/SECURITY.md.
 func TestP4_AnEnvelopeOfAnotherKeyIsADeadLetter(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -20,6 +20,7 @@ import (
 	"doorcode/pkg/provider/providertest"
 )
 
+// It shows SEC-68 of deploy/SECURITY.md.
 func TestEngine_TakesNoMoreThanItsWorkersCanWorkOn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -163,6 +164,7 @@ func endsOf(facts []told) int {
 	return n
 }
 
+// It shows SEC-29 of deploy/SECURITY.md.
 func TestEngine_KeepsWhatItCannotUnderstandAsItCame(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -205,6 +207,7 @@ func TestEngine_KeepsWhatItCannotUnderstandAsItCame(t *testing.T) {
 	}
 }
 
+// It shows SEC-27 and SEC-33 of deploy/SECURITY.md.
 func TestP4_NeitherBusNorMetricsShowACodeOrARecipient(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

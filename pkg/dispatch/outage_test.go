@@ -76,6 +76,7 @@ func TestP5_AResultIsPublishedOnceAfterAnOutage(t *testing.T) {
 	checkRecord(t, w.fake.Received(), all)
 }
 
+// It shows SEC-22 of deploy/SECURITY.md.
 func TestP5_NATSKilledAfterFiveWereFetchedEveryProviderCallIsOnRecord(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

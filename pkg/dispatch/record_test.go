@@ -144,6 +144,7 @@ func TestConclude_AnswersNothingThatItCouldNotTell(t *testing.T) {
 	}
 }
 
+// It shows SEC-62 of deploy/SECURITY.md.
 func TestConclude_LogsTheWholeStoryInOneLine(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -253,6 +254,7 @@ func TestBackoff_GrowsToASecondAndBeginsAgain(t *testing.T) {
 	}
 }
 
+// It shows SEC-33 of deploy/SECURITY.md.
 func TestMetrics_ShowEveryLabelFromTheStart(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

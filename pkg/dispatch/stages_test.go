@@ -191,6 +191,7 @@ func TestNew_NamesWhatIsMissing(t *testing.T) {
 	}
 }
 
+// It shows SEC-29 of deploy/SECURITY.md.
 func TestDecode_TrustsNoSubject(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -253,6 +254,7 @@ func TestDecode_LeavesOtherChannelsAlone(t *testing.T) {
 	}
 }
 
+// It shows SEC-22 of deploy/SECURITY.md.
 func TestGate_Decides(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -295,6 +297,7 @@ func answering(reply string) func(*bench, *Job) {
 	}
 }
 
+// It shows SEC-29 of deploy/SECURITY.md.
 func TestOpen_BindsAnEnvelopeToItsSend(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

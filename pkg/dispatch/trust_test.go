@@ -31,6 +31,7 @@ func (rogue) Send(_ context.Context, m provider.Message) (provider.Acceptance, e
 	return provider.Acceptance{}, fmt.Errorf("cannot send %s to %s", m.Text, m.Recipient)
 }
 
+// It shows SEC-32 of deploy/SECURITY.md.
 func TestP4_AnErrorThatIsNoFailureIsUnknownAndNotRepeated(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -52,6 +53,7 @@ func TestP4_AnErrorThatIsNoFailureIsUnknownAndNotRepeated(t *testing.T) {
 	}
 }
 
+// It shows SEC-32 of deploy/SECURITY.md.
 func TestP4_AnErrorOfTheRendererIsNotQuoted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t) // fails the test when the log shows a secret

@@ -119,6 +119,7 @@ func TestSchemas_ThereIsOnePerTypeAndNoMore(t *testing.T) {
 
 // No event has a field for a code or a full recipient: the closed list of
 // field names is looked through here whenever it grows (P4).
+// It shows SEC-27 of deploy/SECURITY.md.
 func TestP4_NoEventHasAFieldForACodeOrARecipientInClear(t *testing.T) {
 	t.Parallel()
 	for _, typ := range event.Types() {

@@ -29,6 +29,7 @@ func made(t *testing.T) (*keyring.Ring, frontend.FrontEnd, string) {
 	return ring, f, key
 }
 
+// It shows SEC-26 and SEC-53 of deploy/SECURITY.md.
 func TestFrontEnd_HoldsItsKeyAlone(t *testing.T) {
 	t.Parallel()
 	ring, f, text := made(t)
@@ -77,6 +78,7 @@ func TestParseAuthorization_RefusesWhatIsNoKey(t *testing.T) {
 	}
 }
 
+// It shows SEC-53 of deploy/SECURITY.md.
 func TestFrontEnd_MayDoWhatItsKeySays(t *testing.T) {
 	t.Parallel()
 	_, f, _ := made(t)

@@ -64,6 +64,7 @@ func TestRouter_ServesItsRoutes(t *testing.T) {
 	}
 }
 
+// It shows SEC-54 of deploy/SECURITY.md.
 func TestRouter_AnswersTheRestWithProblems(t *testing.T) {
 	t.Parallel()
 	r := router(silent())
@@ -143,6 +144,7 @@ func TestRouter_ListsItsRoutes(t *testing.T) {
 	}
 }
 
+// It shows SEC-32 of deploy/SECURITY.md.
 func TestRouter_AnswersAPanicWithAPlainProblem(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer

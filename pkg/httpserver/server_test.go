@@ -148,6 +148,7 @@ func TestServer_CutsOffWhatOutlivesTheStop(t *testing.T) {
 	}
 }
 
+// It shows SEC-54 of deploy/SECURITY.md.
 func TestServer_BoundsHeaders(t *testing.T) {
 	t.Parallel()
 	s := start(t, http.NotFoundHandler())

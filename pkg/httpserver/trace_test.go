@@ -14,6 +14,7 @@ import (
 	"doorcode/pkg/tracing"
 )
 
+// It shows SEC-33 of deploy/SECURITY.md.
 func TestRouter_TracesOperationsByTheirPattern(t *testing.T) {
 	t.Parallel()
 	exporter := tracetest.NewInMemoryExporter()

@@ -95,6 +95,7 @@ func TestRing_RotationKeepsOldKeysVerifying(t *testing.T) {
 	}
 }
 
+// It shows SEC-26 of deploy/SECURITY.md.
 func TestRing_VerifyRefusesEveryChange(t *testing.T) {
 	t.Parallel()
 	r := fixed(t, 2, 1, 2)
@@ -180,6 +181,7 @@ func TestRead_RefusesBrokenFilesWithoutQuotingThem(t *testing.T) {
 	}
 }
 
+// It shows SEC-26 of deploy/SECURITY.md.
 func TestRing_ShowsAMaskEverywhere(t *testing.T) {
 	t.Parallel()
 	r := fixed(t, 7, 7)

@@ -234,6 +234,7 @@ func TestSort_OrdersByDimensionThenKey(t *testing.T) {
 	}
 }
 
+// It shows SEC-15 of deploy/SECURITY.md.
 func TestClientKey_CountsANetworkOnce(t *testing.T) {
 	t.Parallel()
 	ring, err := keyring.New()
@@ -257,6 +258,7 @@ func TestClientKey_CountsANetworkOnce(t *testing.T) {
 	}
 }
 
+// It shows SEC-64 of deploy/SECURITY.md.
 func TestNetwork_KeepsNoWholeAddress(t *testing.T) {
 	t.Parallel()
 	for address, network := range map[string]string{
@@ -268,6 +270,7 @@ func TestNetwork_KeepsNoWholeAddress(t *testing.T) {
 	}
 }
 
+// It shows SEC-43 of deploy/SECURITY.md.
 func TestRecipientKey_DependsOnChannelAndRecipient(t *testing.T) {
 	t.Parallel()
 	ring, err := keyring.New()

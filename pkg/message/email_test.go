@@ -92,6 +92,7 @@ func TestEmailRenderer_SaysTheSameWordsInBothForms(t *testing.T) {
 	}
 }
 
+// It shows SEC-35 of deploy/SECURITY.md.
 func TestEmailRenderer_KeepsTheCodeOutOfSubjectAndPreview(t *testing.T) {
 	t.Parallel()
 	m := render(t, facts())
@@ -121,6 +122,7 @@ func title(page string) string {
 	return before
 }
 
+// It shows SEC-35 of deploy/SECURITY.md.
 func TestEmailRenderer_HoldsNothingThatLoadsOrLeadsAway(t *testing.T) {
 	t.Parallel()
 	m := render(t, facts())
@@ -155,6 +157,7 @@ func hostileNames() []string {
 	}
 }
 
+// It shows SEC-35 of deploy/SECURITY.md.
 func TestEmailRenderer_LeavesHostileWorkspaceNamesOut(t *testing.T) {
 	t.Parallel()
 	plain := facts()
@@ -169,6 +172,7 @@ func TestEmailRenderer_LeavesHostileWorkspaceNamesOut(t *testing.T) {
 	}
 }
 
+// It shows SEC-35 of deploy/SECURITY.md.
 func TestEmailRenderer_ShowsAndEscapesHonestWorkspaceNames(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"Acme", "Smith & Sons", "O'Neill", "St. John", "Zürich AG", "東京", "Route 66", "Inc."} {
@@ -289,6 +293,7 @@ func TestEmailRenderer_FallsBackToEnglish(t *testing.T) {
 	}
 }
 
+// It shows SEC-35 of deploy/SECURITY.md.
 func FuzzEmailRenderer_SubjectIsOneLineWithoutCode(f *testing.F) {
 	f.Add("482917", "KTM", "4F72KQ9R", "Acme", "en", firefox)
 	for _, name := range hostileNames() {

@@ -102,6 +102,7 @@ func TestSMSRenderer_PrefersTheLongForm(t *testing.T) {
 	}
 }
 
+// It shows SEC-35 of deploy/SECURITY.md.
 func TestSMSRenderer_BindsTheCodeToTheHostInTheLastLine(t *testing.T) {
 	t.Parallel()
 	for _, code := range []string{"482917", "0048291730"} {
@@ -142,6 +143,7 @@ func TestSMSRenderer_SaysHowManyMinutesAreLeft(t *testing.T) {
 	}
 }
 
+// It shows SEC-35 of deploy/SECURITY.md.
 func TestSMSRenderer_HoldsNothingThatAStrangerTyped(t *testing.T) {
 	t.Parallel()
 	r := smsRenderer(t, "Lanternbird", host)
@@ -207,6 +209,7 @@ func TestNewSMS_RefusesBrandsThatCostMoreOrMislead(t *testing.T) {
 	}
 }
 
+// It shows SEC-35 of deploy/SECURITY.md.
 func TestNewSMS_RefusesWhatIsNoHost(t *testing.T) {
 	t.Parallel()
 	for _, bad := range []string{

@@ -66,6 +66,7 @@ func TestDraw_IsUniformAndKeepsLeadingZeros(t *testing.T) {
 	}
 }
 
+// It shows SEC-02 of deploy/SECURITY.md.
 func TestDraw_RefusesLengthsOutsideSixToTen(t *testing.T) {
 	t.Parallel()
 	for _, digits := range []int{-1, 0, 5, 11} {
@@ -104,6 +105,7 @@ func TestParse_TakesWhatPeopleTypeAndNothingElse(t *testing.T) {
 	}
 }
 
+// It shows SEC-32 of deploy/SECURITY.md.
 func TestCode_ShowsAMaskEverywhere(t *testing.T) {
 	t.Parallel()
 	c := code(t, "482917")

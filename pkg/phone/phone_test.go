@@ -19,6 +19,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestParse_TakesWhatCanGetACode holds the rows of providers.md 10 that end in
 // a message.
+// It shows SEC-65 of deploy/SECURITY.md.
 func TestParse_TakesWhatCanGetACode(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]phone.Number{
@@ -43,6 +44,7 @@ func TestParse_TakesWhatCanGetACode(t *testing.T) {
 }
 
 // TestParse_RefusesEverythingElse holds the other rows.
+// It shows SEC-41 and SEC-65 of deploy/SECURITY.md.
 func TestParse_RefusesEverythingElse(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]error{
@@ -94,6 +96,7 @@ func TestParse_RefusesEverythingElse(t *testing.T) {
 	}
 }
 
+// It shows SEC-41 and SEC-65 of deploy/SECURITY.md.
 func TestNumber_IsAllowedByCountryAlone(t *testing.T) {
 	t.Parallel()
 	jamaica, err := phone.Parse("+18765551234")
@@ -119,6 +122,7 @@ func TestIsRegion_KnowsCountriesAlone(t *testing.T) {
 	}
 }
 
+// It shows SEC-25 of deploy/SECURITY.md.
 func TestMask_ShowsTheLastTwoDigits(t *testing.T) {
 	t.Parallel()
 	for number, want := range map[string]string{

@@ -14,6 +14,7 @@ import (
 	"doorcode/pkg/postgres"
 )
 
+// It shows SEC-19 of deploy/SECURITY.md.
 func TestP2_64ParallelRightChecksOneSuccess(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -38,6 +39,7 @@ func TestP2_64ParallelRightChecksOneSuccess(t *testing.T) {
 	}
 }
 
+// It shows SEC-10 and SEC-20 of deploy/SECURITY.md.
 func TestP3_64ParallelWrongChecksFiveCompared(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -71,6 +73,7 @@ func TestP3_64ParallelWrongChecksFiveCompared(t *testing.T) {
 	}
 }
 
+// It shows SEC-20 of deploy/SECURITY.md.
 func TestP3_64ParallelMixedChecksNeverBoth(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -99,6 +102,7 @@ func TestP3_64ParallelMixedChecksNeverBoth(t *testing.T) {
 	}
 }
 
+// It shows SEC-11, SEC-12 and SEC-15 of deploy/SECURITY.md.
 func TestP3_40ChallengesOfOneLoginExactlyTheBudget(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -166,6 +170,7 @@ func TestP3_SpentBudgetRefusesARightCodeAndStaysPending(t *testing.T) {
 	}
 }
 
+// It shows SEC-11 of deploy/SECURITY.md.
 func TestP3_ALowerLimitFreesNoPlaces(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -183,6 +188,7 @@ func TestP3_ALowerLimitFreesNoPlaces(t *testing.T) {
 	}
 }
 
+// It shows SEC-21 of deploy/SECURITY.md.
 func TestP3_TwoCopiesOfOneCheckIDCountOnce(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -214,6 +220,7 @@ func TestP3_ACheckIsKnownUnderAnOlderKey(t *testing.T) {
 	}
 }
 
+// It shows SEC-09 and SEC-39 of deploy/SECURITY.md.
 func TestP3_AddressChangedWhileACheckWaitsForALock(t *testing.T) {
 	t.Parallel()
 	const raise = `UPDATE login_budgets SET version = version + 1 WHERE login = 'anna'`
@@ -247,6 +254,7 @@ func TestP3_AddressChangedWhileACheckWaitsForALock(t *testing.T) {
 	}
 }
 
+// It shows SEC-20 of deploy/SECURITY.md.
 func TestP3_WhatHappensWhileACheckWaitsDecides(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]string{
@@ -278,6 +286,7 @@ func TestP3_WhatHappensWhileACheckWaitsDecides(t *testing.T) {
 	}
 }
 
+// It shows SEC-03 of deploy/SECURITY.md.
 func TestCheck_ExpiryWhileWaitingForALock(t *testing.T) {
 	t.Parallel()
 	for name, hold := range map[string]string{
@@ -318,6 +327,7 @@ func TestCheck_ExpiryWhileWaitingForALock(t *testing.T) {
 	}
 }
 
+// It shows SEC-10 of deploy/SECURITY.md.
 func TestCheck_AFifthWrongCodeHasNoneLeftAndClosesTheChallenge(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -366,6 +376,7 @@ func channelOf(e event.Event) string {
 	return send.Channel
 }
 
+// It shows SEC-11, SEC-20, SEC-27 and SEC-62 of deploy/SECURITY.md.
 func TestCheck_ARightCodeIsNeverCharged(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -390,6 +401,7 @@ func TestCheck_ARightCodeIsNeverCharged(t *testing.T) {
 	}
 }
 
+// It shows SEC-12 of deploy/SECURITY.md.
 func TestP3_TheLoginIsLockedAcrossItsChallenges(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -416,6 +428,7 @@ func TestP3_TheLoginIsLockedAcrossItsChallenges(t *testing.T) {
 	s.wantCount(1, `SELECT count(*) FROM audit WHERE kind = 'directory.v1.login_locked' AND challenge_id = $1`, second)
 }
 
+// It shows SEC-03, SEC-14, SEC-17 and SEC-24 of deploy/SECURITY.md.
 func TestCheck_RefusesWithoutComparing(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]string{
@@ -445,6 +458,7 @@ func TestCheck_RefusesWithoutComparing(t *testing.T) {
 	}
 }
 
+// It shows SEC-62 of deploy/SECURITY.md.
 func TestNoteRefusal_RecordsTheFirstOfAKind(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)

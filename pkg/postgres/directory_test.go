@@ -303,6 +303,7 @@ func TestTakeCreate_RefusesALoginWithoutABudget(t *testing.T) {
 	}
 }
 
+// It shows SEC-43 of deploy/SECURITY.md.
 func TestTakeCreate_MeetsTheEntriesOfResends(t *testing.T) {
 	t.Parallel()
 	k := keep(t)

@@ -142,6 +142,7 @@ func TestEndExpired_LeavesWhatSomebodyHolds(t *testing.T) {
 	}
 }
 
+// It shows SEC-39 of deploy/SECURITY.md.
 func TestEndOutdated_CancelsWhatTheDirectoryOvertook(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -262,6 +263,7 @@ func TestEnsureAuditPartitions_MakesWhatIsMissing(t *testing.T) {
 	s.wantCount(0, `SELECT count(*) FROM audit_default`)
 }
 
+// It shows SEC-17 of deploy/SECURITY.md.
 func TestUnlock_EndsTheLockAndNothingElse(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)

@@ -94,6 +94,7 @@ func TestMigrate_OfManyDatabasesAtOnceSharesTheRoles(t *testing.T) {
 	beside.Auth(t) // the password was set again and works
 }
 
+// It shows SEC-70 of deploy/SECURITY.md.
 func TestMigrate_KeepsPasswordsOutOfTheStatement(t *testing.T) {
 	t.Parallel()
 	first, err := postgres.ScramVerifier(silent)

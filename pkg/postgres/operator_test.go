@@ -12,6 +12,7 @@ import (
 	"doorcode/pkg/postgres/pgtest"
 )
 
+// It shows SEC-62 of deploy/SECURITY.md.
 func TestJudge_PutsOneVerdictOnRecordAfterTheAct(t *testing.T) {
 	t.Parallel()
 	owner := pgtest.Open(t).Owner(t)

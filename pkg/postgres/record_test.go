@@ -49,6 +49,7 @@ func (s *stage) record(batches ...postgres.Batch) {
 	}
 }
 
+// It shows SEC-62 of deploy/SECURITY.md.
 func TestRecord_OrderAndRepetitionChangeNothing(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -149,6 +150,7 @@ func TestP8_64ChecksAndARecorderMakeOneRow(t *testing.T) {
 	}
 }
 
+// It shows SEC-03 of deploy/SECURITY.md.
 func TestMaterialise_NeverAnExpiredChallenge(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)

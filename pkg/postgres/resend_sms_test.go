@@ -44,6 +44,7 @@ func (s *stage) by(id string, key, route int) bool {
 	}
 }
 
+// It shows SEC-66 of deploy/SECURITY.md.
 func TestResend_TheCapOfTextMessagesIsExactOverAllNumbers(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)

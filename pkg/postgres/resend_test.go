@@ -39,6 +39,7 @@ func (s *stage) waited() {
 	s.pg.Exec(s.t, `UPDATE challenges SET resend_at = clock_timestamp()`)
 }
 
+// It shows SEC-18 of deploy/SECURITY.md.
 func TestResend_50ParallelOrderOneMessage(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -96,6 +97,7 @@ func TestResend_OrdersTheStoredEnvelope(t *testing.T) {
 		int64(binary.BigEndian.Uint64(sum[:])), o.At)
 }
 
+// It shows SEC-18 of deploy/SECURITY.md.
 func TestResend_WaitsLongerEachTimeAndEndsAfterFiveSends(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -114,6 +116,7 @@ func TestResend_WaitsLongerEachTimeAndEndsAfterFiveSends(t *testing.T) {
 	s.wantCount(1, `SELECT count(*) FROM challenges WHERE sends = 5 AND cardinality(send_keys) = 4 AND send_routes = '{0,0,0,0,0}'`)
 }
 
+// It shows SEC-21 of deploy/SECURITY.md.
 func TestResend_AKeyTakesOnce(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
@@ -132,6 +135,7 @@ func TestResend_AKeyTakesOnce(t *testing.T) {
 	}
 }
 
+// It shows SEC-18 of deploy/SECURITY.md.
 func TestResend_RefusesAndTakesNothing(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]string{
@@ -184,6 +188,7 @@ func TestResend_ChangedWhileItWaitsForALock(t *testing.T) {
 	s.wantCount(0, `SELECT count(*) FROM limits`)
 }
 
+// It shows SEC-18 of deploy/SECURITY.md.
 func TestResend_TooLateWhileItWaitsForALock(t *testing.T) {
 	t.Parallel()
 	for _, life := range []time.Duration{500 * time.Millisecond, 3 * time.Second, 12 * time.Second} {
@@ -218,6 +223,7 @@ func TestResend_TooLateWhileItWaitsForALock(t *testing.T) {
 	t.Error("the resend never waited before the last two minutes")
 }
 
+// It shows SEC-43 of deploy/SECURITY.md.
 func TestResend_TheLimitOfARecipientIsSharedAndForgetsAfterADay(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)

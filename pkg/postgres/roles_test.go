@@ -11,6 +11,7 @@ import (
 // What each role must not do with the rows of others. A statement that is
 // refused for another reason than a missing right would be no proof, hence the
 // code.
+// It shows SEC-48 of deploy/SECURITY.md.
 func TestP10_EachRoleDoesItsJobAndNothingElse(t *testing.T) {
 	t.Parallel()
 	own := pgtest.Open(t)

@@ -20,6 +20,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
+// It shows SEC-16 of deploy/SECURITY.md.
 func TestWrite_AnswersWithTheWholeDocument(t *testing.T) {
 	t.Parallel()
 	left := 0
@@ -62,6 +63,7 @@ func TestWrite_LeavesOutWhatIsNotThere(t *testing.T) {
 	}
 }
 
+// It shows SEC-16 of deploy/SECURITY.md.
 func TestWrite_RoundsRetryAfterUp(t *testing.T) {
 	t.Parallel()
 	for after, want := range map[time.Duration]string{

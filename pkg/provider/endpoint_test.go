@@ -7,6 +7,7 @@ import (
 	"doorcode/pkg/provider"
 )
 
+// It shows SEC-34 and SEC-56 of deploy/SECURITY.md.
 func TestEndpoint_ReachesRealProvidersOnlyWhenLiveAndOverTLS(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

@@ -9,6 +9,7 @@ import (
 	"doorcode/pkg/provider"
 )
 
+// It shows SEC-32 of deploy/SECURITY.md.
 func TestRedact_CutsOutAddressesDigitsAndKnownValues(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

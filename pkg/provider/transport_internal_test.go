@@ -2,13 +2,17 @@ package provider
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -70,6 +74,58 @@ func TestNewHTTPClient_SpeaksHTTP2AndCutsAnswers(t *testing.T) {
 	}
 	if n := drain(t, res); n != maxReply {
 		t.Errorf("read %d bytes, want %d", n, maxReply)
+	}
+}
+
+// A provider that cannot prove itself gets nothing: not the message, not the key. There is no way back to plain text.
+func TestSEC34_AProviderThatCannotProveItselfGetsNothing(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int64
+	serve := func(start func(*httptest.Server)) *httptest.Server {
+		s := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
+		s.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)
+		start(s)
+		t.Cleanup(s.Close)
+		return s
+	}
+	secure, plain := serve((*httptest.Server).StartTLS), serve((*httptest.Server).Start)
+	roots := x509.NewCertPool()
+	roots.AddCert(secure.Certificate())
+	for name, c := range map[string]struct {
+		url   string
+		roots *x509.CertPool
+		good  bool
+	}{
+		"signed by nobody":      {url: secure.URL},
+		"made for another host": {url: strings.Replace(secure.URL, "127.0.0.1", "localhost", 1), roots: roots},
+		"without TLS":           {url: strings.Replace(plain.URL, "http:", "https:", 1), roots: roots},
+		"good, for control":     {url: secure.URL, roots: roots, good: true},
+	} {
+		client := NewHTTPClient(HTTPConfig{MaxConns: 2, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, strings.Replace(address, "localhost", "127.0.0.1", 1))
+		}})
+		t.Cleanup(client.CloseIdleConnections)
+		transport, ok := client.Transport.(bounded)
+		if !ok {
+			t.Fatal("the transport is not bounded")
+		}
+		if c.roots != nil {
+			transport.TLSClientConfig = &tls.Config{RootCAs: c.roots, MinVersion: tls.VersionTLS12}
+		}
+		before := asked.Load()
+		res, watch, err := post(t.Context(), client, c.url)
+		if err == nil {
+			drain(t, res)
+		}
+		if (err == nil) != c.good || (asked.Load() > before) != c.good {
+			t.Errorf("%s: %v, and it was asked %d times", name, err, asked.Load()-before)
+		}
+		if err == nil {
+			continue
+		}
+		if f := watch.Lost(t.Context(), err); f.Result != delivery.Temporary {
+			t.Errorf("%s: it counts as %s, though nothing left", name, f.Result)
+		}
 	}
 }
 

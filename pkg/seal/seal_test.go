@@ -83,6 +83,7 @@ func TestP4_AnEnvelopeOpensOnlyInItsContextAndWithItsKey(t *testing.T) {
 	}
 }
 
+// It shows SEC-28 of deploy/SECURITY.md.
 func TestOpen_RefusesEveryFlippedBitOfAByte(t *testing.T) {
 	t.Parallel()
 	r := ring(t)
@@ -104,6 +105,7 @@ func TestOpen_RefusesEveryFlippedBitOfAByte(t *testing.T) {
 	}
 }
 
+// It shows SEC-28 of deploy/SECURITY.md.
 func TestP4_AnEnvelopeShowsNeitherContentNorItsLength(t *testing.T) {
 	t.Parallel()
 	r := ring(t)

@@ -38,6 +38,7 @@ func TestReadRequest_DecodesJSONUpTo64KiB(t *testing.T) {
 	}
 }
 
+// It shows SEC-54 of deploy/SECURITY.md.
 func TestReadRequest_RefusesWithAProblem(t *testing.T) {
 	t.Parallel()
 	// Hiding the length, as a chunked body does.

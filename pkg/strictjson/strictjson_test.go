@@ -79,6 +79,7 @@ func TestDecode_TakesAMap(t *testing.T) {
 	}
 }
 
+// It shows SEC-04 of deploy/SECURITY.md.
 func TestDecode_RefusesByPath(t *testing.T) {
 	t.Parallel()
 	for data, want := range map[string]strictjson.Error{
@@ -173,6 +174,7 @@ func TestDecode_NeverTellsAValue(t *testing.T) {
 	}
 }
 
+// It shows SEC-54 of deploy/SECURITY.md.
 func TestDecode_BoundsDepthAndPath(t *testing.T) {
 	t.Parallel()
 	nested := func(n int) string {

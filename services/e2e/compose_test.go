@@ -94,6 +94,7 @@ func TestCompose_EnvironmentIsWhatTheProcessesKnow(t *testing.T) {
 	}
 }
 
+// It shows SEC-69 of deploy/SECURITY.md.
 func TestCompose_EveryContainerIsConfined(t *testing.T) {
 	t.Parallel()
 	pinned := regexp.MustCompile(`^(nats:2\.\d+\.\d+|postgres:17\.\d+|doorcode/[a-z-]+:local$)`)
@@ -159,6 +160,7 @@ func TestCompose_JobsRunInTheirOrder(t *testing.T) {
 	}
 }
 
+// It shows SEC-70 of deploy/SECURITY.md.
 func TestCompose_NoSecretStandsInTheFile(t *testing.T) {
 	t.Parallel()
 	file := compose(t)
@@ -202,6 +204,7 @@ func mapsOf(all ...map[string]struct{ File string }) map[string]string {
 	return files
 }
 
+// It shows SEC-70 of deploy/SECURITY.md.
 func TestP10_ComposeShowsEachVolumeToItsProcessAlone(t *testing.T) {
 	t.Parallel()
 	file := compose(t)

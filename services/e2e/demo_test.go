@@ -94,6 +94,7 @@ func codeFor(t *testing.T, s *standalone, label string) string {
 	return code
 }
 
+// It shows SEC-40 and SEC-51 of deploy/SECURITY.md.
 func TestDemo_APersonSignsInWithoutJavaScript(t *testing.T) {
 	t.Parallel()
 	s := sharedStandalone(t)
@@ -146,6 +147,7 @@ func TestDemo_ACodeWorksOnlyInTheBrowserThatAsked(t *testing.T) {
 	}
 }
 
+// It shows SEC-58 of deploy/SECURITY.md.
 func TestDemo_PostsFromOtherOriginsAreRefused(t *testing.T) {
 	t.Parallel()
 	s := sharedStandalone(t)

@@ -28,6 +28,7 @@ func instructions(t *testing.T) []string {
 	return lines
 }
 
+// It shows SEC-69 of deploy/SECURITY.md.
 func TestDockerfile_MakesASmallImageWithoutPrivileges(t *testing.T) {
 	t.Parallel()
 	lines := instructions(t)
@@ -120,6 +121,7 @@ func TestDockerfile_SeesTheModuleAndNothingElse(t *testing.T) {
 }
 
 // Every binary runs without anything beside it: no interpreter, no shared library. It is built as the Dockerfile does.
+// It shows SEC-69 of deploy/SECURITY.md.
 func TestBinaries_AreStatic(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

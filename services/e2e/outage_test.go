@@ -53,6 +53,7 @@ func wantWrong(t *testing.T, a answer, left int) {
 	}
 }
 
+// It shows SEC-67 of deploy/SECURITY.md.
 func TestP7_WithoutPostgresOrVerifiersNothingIsSkippedOrCountedTwice(t *testing.T) {
 	t.Parallel()
 	s := newApart(t)
@@ -94,6 +95,7 @@ func TestP7_WithoutPostgresOrVerifiersNothingIsSkippedOrCountedTwice(t *testing.
 	}
 }
 
+// It shows SEC-67 of deploy/SECURITY.md.
 func TestP7_WithoutNATSNothingLeavesNowOrLater(t *testing.T) {
 	t.Parallel()
 	s := newApart(t)

@@ -11,6 +11,7 @@ import (
 	"doorcode/pkg/client"
 )
 
+// It shows SEC-02 of deploy/SECURITY.md.
 func TestSignIn_ACodeTravelsToThePersonAndApproves(t *testing.T) {
 	t.Parallel()
 	s := sharedStandalone(t)
@@ -55,6 +56,7 @@ func TestSignIn_ACodeTravelsToThePersonAndApproves(t *testing.T) {
 	}
 }
 
+// It shows SEC-19 of deploy/SECURITY.md.
 func TestP2_ARightCodeSucceedsOnceOverHTTP(t *testing.T) {
 	t.Parallel()
 	s := sharedStandalone(t)
@@ -82,6 +84,7 @@ func TestP2_ARightCodeSucceedsOnceOverHTTP(t *testing.T) {
 	}
 }
 
+// It shows SEC-10 of deploy/SECURITY.md.
 func TestP3_FiveWrongCodesCloseTheChallenge(t *testing.T) {
 	t.Parallel()
 	s := sharedStandalone(t)
@@ -104,6 +107,7 @@ func TestP3_FiveWrongCodesCloseTheChallenge(t *testing.T) {
 	}
 }
 
+// It shows SEC-18 of deploy/SECURITY.md.
 func TestResend_RepeatsTheSameCodeWithTheSameLabel(t *testing.T) {
 	t.Parallel()
 	s := sharedStandalone(t)
@@ -195,6 +199,7 @@ func TestCreate_OneKeyOneMessageOneAnswer(t *testing.T) {
 	}
 }
 
+// It shows SEC-09 and SEC-39 of deploy/SECURITY.md.
 func TestDirectory_AChangeEndsOpenChallengesWithinASecond(t *testing.T) {
 	t.Parallel()
 	s := sharedStandalone(t)
@@ -244,6 +249,7 @@ func TestDirectory_AnAddressEditedInTheDatabaseIsNotSentTo(t *testing.T) {
 	}
 }
 
+// It shows SEC-17 and SEC-62 of deploy/SECURITY.md.
 func TestLock_IsEndedByAnAuditedCallOnly(t *testing.T) {
 	t.Parallel()
 	s := sharedStandalone(t)
@@ -268,6 +274,7 @@ func TestLock_IsEndedByAnAuditedCallOnly(t *testing.T) {
 
 // P4 over the whole system: what the process printed at its most talkative
 // level has no code and no address of a message that was sent.
+// It shows SEC-32 and SEC-33 of deploy/SECURITY.md.
 func TestP4_TheLogHasNoCodeAndNoAddress(t *testing.T) {
 	t.Parallel()
 	s := ownStandalone(t)

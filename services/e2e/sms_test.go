@@ -100,6 +100,7 @@ func TestSMS_AResendByEMailHasTheSameCode(t *testing.T) {
 }
 
 // A country that is not allowed is no route, and the next proven one is first.
+// It shows SEC-66 of deploy/SECURITY.md.
 func TestSMS_ACountryThatIsNotAllowedGetsNoTextMessage(t *testing.T) {
 	t.Parallel()
 	s := sharedStandalone(t)

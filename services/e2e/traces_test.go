@@ -74,6 +74,7 @@ func (t traced) RoundTrip(r *http.Request) (*http.Response, error) {
 	return t.RoundTripper.RoundTrip(r)
 }
 
+// It shows SEC-33 of deploy/SECURITY.md.
 func TestTraces_ASignInIsOneTraceAndShowsNoSecret(t *testing.T) {
 	t.Parallel()
 	r := newReceiver(t)

@@ -128,6 +128,7 @@ func number(n int) string { return "+120255501" + strconv.Itoa(40+n) }
 // in every way but refusing: calls that hang, connections that are reset. While
 // it is away, mail leaves as ever. When it is back, what is still worth
 // something leaves once (P5), and what is not does not leave.
+// It shows SEC-68 of deploy/SECURITY.md.
 func TestP6_AStoppedProviderHoldsBackItsOwnChannelAlone(t *testing.T) {
 	t.Parallel()
 	p := startPair(t)

@@ -179,6 +179,7 @@ func TestProcess_StopsAfterAStartThatFailed(t *testing.T) {
 
 // TestProcess_CannotTakeTheOtherChannel starts each dispatcher with the other's
 // key, and with its own key as the other (P10).
+// It shows SEC-30 of deploy/SECURITY.md.
 func TestProcess_CannotTakeTheOtherChannel(t *testing.T) {
 	t.Parallel()
 	for c, other := range map[delivery.Channel]delivery.Channel{delivery.Email: delivery.SMS, delivery.SMS: delivery.Email} {
@@ -204,6 +205,7 @@ func TestProcess_CannotTakeTheOtherChannel(t *testing.T) {
 	}
 }
 
+// It shows SEC-28 of deploy/SECURITY.md.
 func TestProcess_KeepsWhatItsRingDoesNotOpen(t *testing.T) {
 	t.Parallel()
 	w := dispatchtest.Start(t)

@@ -205,6 +205,7 @@ func TestSender_PostsInTheBackground(t *testing.T) {
 	}
 }
 
+// It shows SEC-56 of deploy/SECURITY.md.
 func TestSender_ReachesLoopbackAlone(t *testing.T) {
 	t.Parallel()
 	s := startWith(t, Config{VonageReceiptURL: "http://192.0.2.1:9/"})
@@ -233,6 +234,7 @@ func TestSender_ReachesLoopbackAlone(t *testing.T) {
 	}
 }
 
+// It shows SEC-56 of deploy/SECURITY.md.
 func TestSender_FollowsNoRedirect(t *testing.T) {
 	t.Parallel()
 	h := receive(t, func(int) int { return http.StatusFound })

@@ -23,6 +23,7 @@ func TestClient_PassesTheContract(t *testing.T) {
 	})
 }
 
+// It shows SEC-32 of deploy/SECURITY.md.
 func TestClient_LeaksNothing(t *testing.T) {
 	t.Parallel()
 	providertest.RunNoLeak(t, newProvider, key)

@@ -48,6 +48,7 @@ func golden(t *testing.T, name string, body []byte) {
 	}
 }
 
+// It shows SEC-35 of deploy/SECURITY.md.
 func TestClient_WritesTheBodyThatACodeNeeds(t *testing.T) {
 	t.Parallel()
 	s, c := newPair(t)

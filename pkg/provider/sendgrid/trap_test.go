@@ -101,6 +101,7 @@ func TestTrap03_200IsNoAcceptance(t *testing.T) {
 	}
 }
 
+// It shows SEC-34 and SEC-56 of deploy/SECURITY.md.
 func TestTrap03_FollowsNoRedirect(t *testing.T) {
 	t.Parallel()
 	other := providertest.NewServer(t)
@@ -184,6 +185,7 @@ func TestTrap12_AnIdleConnectionThatBreaksIsUnknownAndSentOnce(t *testing.T) {
 	}
 }
 
+// It shows SEC-34 of deploy/SECURITY.md.
 func TestTrap13_CallsTheConfiguredHostAndNoOther(t *testing.T) {
 	t.Parallel()
 	s, c := newPair(t)

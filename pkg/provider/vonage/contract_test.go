@@ -59,6 +59,7 @@ func TestClient_PassesTheContract(t *testing.T) {
 	})
 }
 
+// It shows SEC-32 of deploy/SECURITY.md.
 func TestClient_LeaksNothing(t *testing.T) {
 	t.Parallel()
 	suite().RunNoLeak(t, newProvider, key, secret)

@@ -340,6 +340,7 @@ func TestTrap09_KeepsTheHTTPStatusAndTheWordsThatTheSDKDrops(t *testing.T) {
 	}
 }
 
+// It shows SEC-34 of deploy/SECURITY.md.
 func TestTrap10_NoRedirectCarriesTheCredentialsElsewhere(t *testing.T) {
 	t.Parallel()
 	other := providertest.NewServer(t)

@@ -30,6 +30,7 @@ func ceilings() map[string]int64 {
 	}
 }
 
+// It shows SEC-12 of deploy/SECURITY.md.
 func TestSEC14_NoSettingSwitchesALimitOff(t *testing.T) {
 	t.Parallel()
 	for name, ceiling := range ceilings() {
@@ -65,6 +66,7 @@ func TestSEC14_AnySettingsRefuseOrKeepTheCeilings(t *testing.T) {
 	}
 }
 
+// It shows SEC-02 of deploy/SECURITY.md.
 func TestSEC03_BoundsTheLifeAndLengthOfACode(t *testing.T) {
 	t.Parallel()
 	for setting, fine := range map[string]bool{
@@ -80,6 +82,7 @@ func TestSEC03_BoundsTheLifeAndLengthOfACode(t *testing.T) {
 }
 
 // DESIGN 7: text messages need countries, a cap and a key ring, or auth does not start.
+// It shows SEC-41, SEC-65 and SEC-66 of deploy/SECURITY.md.
 func TestConfig_AllowsTextMessagesWithCountriesAndACap(t *testing.T) {
 	t.Parallel()
 	const key = "SMS_CHANNEL_KEY_FILE=/nowhere/SMS"

@@ -129,6 +129,7 @@ func bad() []struct {
 	}
 }
 
+// It shows SEC-04, SEC-54 and SEC-56 of deploy/SECURITY.md.
 func TestAPI_NamesTheFieldThatIsWrong(t *testing.T) {
 	t.Parallel()
 	h := start(t, nil)
@@ -150,6 +151,7 @@ func TestAPI_NamesTheFieldThatIsWrong(t *testing.T) {
 	}
 }
 
+// It shows SEC-11 of deploy/SECURITY.md.
 func TestDirectory_AnIDThatCannotBeIsUnknown(t *testing.T) {
 	t.Parallel()
 	h := start(t, nil)
@@ -164,6 +166,7 @@ func TestDirectory_AnIDThatCannotBeIsUnknown(t *testing.T) {
 	}
 }
 
+// It shows SEC-54 of deploy/SECURITY.md.
 func TestAPI_BoundsBodiesAndMediaTypes(t *testing.T) {
 	t.Parallel()
 	h := start(t, nil)
@@ -182,6 +185,7 @@ func TestAPI_BoundsBodiesAndMediaTypes(t *testing.T) {
 	}
 }
 
+// It shows SEC-07 of deploy/SECURITY.md.
 func TestSEC53_AKeyOpensNothingOutsideItsScopesAndWorkspaces(t *testing.T) {
 	t.Parallel()
 	h := start(t, nil)
@@ -220,6 +224,7 @@ func TestSEC53_AKeyOpensNothingOutsideItsScopesAndWorkspaces(t *testing.T) {
 	h.must(t, 201, request{method: "PUT", path: "/v1/workspaces/v", key: elsewhere, body: fields{"name": "V", "main_email": "v@example.com"}})
 }
 
+// It shows SEC-07 and SEC-23 of deploy/SECURITY.md.
 func TestSEC53_WithoutAValidKeyNothingIsTold(t *testing.T) {
 	t.Parallel()
 	h := start(t, nil)
@@ -244,6 +249,7 @@ func TestSEC53_WithoutAValidKeyNothingIsTold(t *testing.T) {
 	h.must(t, 200, request{method: "GET", path: "/.well-known/jwks.json", key: "-"})
 }
 
+// It shows SEC-04 and SEC-27 of deploy/SECURITY.md.
 func TestCheck_SendsATagAndNeverACode(t *testing.T) {
 	t.Parallel()
 	h := start(t, nil)
@@ -329,6 +335,7 @@ func TestCheck_PassesOnWhatTheVerifierSays(t *testing.T) {
 	}
 }
 
+// It shows SEC-21 of deploy/SECURITY.md.
 func TestResend_NamesTheRequestByItsKey(t *testing.T) {
 	t.Parallel()
 	h := start(t, nil)
@@ -358,6 +365,7 @@ func TestResend_NamesTheRequestByItsKey(t *testing.T) {
 	}
 }
 
+// It shows SEC-48 of deploy/SECURITY.md.
 func TestState_ShowsWhatTheVerifierKnows(t *testing.T) {
 	t.Parallel()
 	h := start(t, nil)
@@ -377,6 +385,7 @@ func TestState_ShowsWhatTheVerifierKnows(t *testing.T) {
 	}
 }
 
+// It shows SEC-17 of deploy/SECURITY.md.
 func TestUnlock_AsksTheVerifierInTheNameOfTheFrontEnd(t *testing.T) {
 	t.Parallel()
 	h := start(t, nil)
@@ -413,6 +422,7 @@ func TestApp_ServesOnItsAddress(t *testing.T) {
 }
 
 // FuzzAPI holds that no input is answered with a 5xx.
+// It shows SEC-54 of deploy/SECURITY.md.
 func FuzzAPI(f *testing.F) {
 	for i, c := range bad() {
 		f.Add(c.method, c.path, []byte(c.body), fmt.Sprint(i))

@@ -20,6 +20,7 @@ import (
 	"doorcode/services/auth/app"
 )
 
+// It shows SEC-25, SEC-27, SEC-32 and SEC-48 of deploy/SECURITY.md.
 func TestCreate_StoresOneEventThatHoldsAllAndShowsNothing(t *testing.T) {
 	t.Parallel()
 	h := start(t, nil)
@@ -122,6 +123,7 @@ func together(t *testing.T, h *harness, n int, r func(i int) request) []answer {
 	return answers
 }
 
+// It shows SEC-21 of deploy/SECURITY.md.
 func TestP5_ParallelCreatesWithOneKeySendOneMessage(t *testing.T) {
 	t.Parallel()
 	h := start(t, nil)
@@ -146,6 +148,7 @@ func TestP5_ParallelCreatesWithOneKeySendOneMessage(t *testing.T) {
 	}
 }
 
+// It shows SEC-21 of deploy/SECURITY.md.
 func TestCreate_RefusesAKeyThatNamedAnotherRequest(t *testing.T) {
 	t.Parallel()
 	h := start(t, nil)
@@ -178,6 +181,7 @@ func TestCreate_KeepsAtMostFiveChallengesOfALoginLive(t *testing.T) {
 	}
 }
 
+// It shows SEC-43 of deploy/SECURITY.md.
 func TestCreate_CountsExactlyUnderParallelRequests(t *testing.T) {
 	t.Parallel()
 	h := start(t, func(c *app.Config) { c.PerHour = 7; c.CreatesPerClient = 600 })
@@ -200,6 +204,7 @@ func TestCreate_CountsExactlyUnderParallelRequests(t *testing.T) {
 	}
 }
 
+// It shows SEC-15 of deploy/SECURITY.md.
 func TestCreate_LimitsAClientAddress(t *testing.T) {
 	t.Parallel()
 	h := start(t, func(c *app.Config) { c.CreatesPerClient = 2 })
@@ -220,6 +225,7 @@ func TestCreate_LimitsAClientAddress(t *testing.T) {
 	h.must(t, 201, create("bert")) // The host application tells no address: the other limits hold.
 }
 
+// It shows SEC-21 of deploy/SECURITY.md.
 func TestCreate_RepeatNeitherCountsNorIsRefused(t *testing.T) {
 	t.Parallel()
 	h := start(t, func(c *app.Config) { c.PerHour = 1; c.CreatesPerClient = 1; c.LivePerLogin = 1 })
@@ -242,6 +248,7 @@ func TestCreate_RepeatNeitherCountsNorIsRefused(t *testing.T) {
 	h.refused(t, 429, "too_many_messages", create("bert").with("two"))
 }
 
+// It shows SEC-13 and SEC-16 of deploy/SECURITY.md.
 func TestCreate_RefusesASpentOrLockedLogin(t *testing.T) {
 	t.Parallel()
 	h := start(t, nil)
@@ -315,6 +322,7 @@ func (h *harness) settleAgain(t *testing.T) {
 	h.settle(t)
 }
 
+// It shows SEC-67 of deploy/SECURITY.md.
 func TestP7_WithoutTheBusNothingIsIssuedNorLater(t *testing.T) {
 	t.Parallel()
 	h := start(t, nil)
@@ -339,6 +347,7 @@ func TestP7_WithoutTheBusNothingIsIssuedNorLater(t *testing.T) {
 	}
 }
 
+// It shows SEC-67 of deploy/SECURITY.md.
 func TestP7_WithoutTheDatabaseNothingIsIssued(t *testing.T) {
 	t.Parallel()
 	h := start(t, nil)
@@ -354,6 +363,7 @@ func TestP7_WithoutTheDatabaseNothingIsIssued(t *testing.T) {
 	}
 }
 
+// It shows SEC-68 of deploy/SECURITY.md.
 func TestCreate_TakesInNoMoreThanItCanServe(t *testing.T) {
 	t.Parallel()
 	h := start(t, func(c *app.Config) { c.CreatesPerSecond = 1 })

@@ -67,6 +67,7 @@ func TestDirectory_ChangesOnlyWhatWasSeen(t *testing.T) {
 	}
 }
 
+// It shows SEC-45 of deploy/SECURITY.md.
 func TestDirectory_OwnerStandsInOnePlace(t *testing.T) {
 	t.Parallel()
 	h := start(t, nil)
@@ -98,6 +99,7 @@ func TestDirectory_OwnerStandsInOnePlace(t *testing.T) {
 	h.refused(t, 409, "no_route", create("carl"))
 }
 
+// It shows SEC-39 of deploy/SECURITY.md.
 func TestDirectory_RaisesTheVersionOfWhomAChangeIsAbout(t *testing.T) {
 	t.Parallel()
 	h := start(t, nil)
@@ -123,6 +125,7 @@ func TestDirectory_RaisesTheVersionOfWhomAChangeIsAbout(t *testing.T) {
 	}
 }
 
+// It shows SEC-11 of deploy/SECURITY.md.
 func TestP3_ALoginPutAgainKeepsWhatItSpent(t *testing.T) {
 	t.Parallel()
 	h := start(t, nil)
@@ -164,6 +167,7 @@ func TestDirectory_RemovedOwnerDoesNotComeBackAsOne(t *testing.T) {
 	h.refused(t, 409, "no_route", create("anna"))
 }
 
+// It shows SEC-62 and SEC-64 of deploy/SECURITY.md.
 func TestP11_EveryChangeIsOnRecordOnce(t *testing.T) {
 	t.Parallel()
 	h := start(t, nil)

@@ -193,6 +193,7 @@ func TestEvents_TellTheSameAsTheReadUntilTheChallengeEnds(t *testing.T) {
 	}
 }
 
+// It shows SEC-53 of deploy/SECURITY.md.
 func TestEvents_AreForWhoeverMayRead(t *testing.T) {
 	t.Parallel()
 	h, _, c, _ := followed(t, nil)
@@ -223,6 +224,7 @@ func TestP7_EventsOutlastAVerifierThatIsAway(t *testing.T) {
 	h.openStreams(t, 1)
 }
 
+// It shows SEC-54 of deploy/SECURITY.md.
 func TestEvents_HaveABound(t *testing.T) {
 	t.Parallel()
 	h, _, c, _ := followed(t, func(cfg *app.Config) { cfg.EventStreams = 2 })

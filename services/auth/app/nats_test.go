@@ -78,6 +78,7 @@ func judging(t *testing.T, h *harness) {
 	})
 }
 
+// It shows SEC-13 of deploy/SECURITY.md.
 func TestNATS_EveryVerbAnswersAsHTTPDoes(t *testing.T) {
 	t.Parallel()
 	h := start(t, nil)
@@ -121,6 +122,7 @@ func TestNATS_EveryVerbAnswersAsHTTPDoes(t *testing.T) {
 	}
 }
 
+// It shows SEC-53 of deploy/SECURITY.md.
 func TestNATS_RefusesAsHTTPDoes(t *testing.T) {
 	t.Parallel()
 	h := start(t, nil)
@@ -207,6 +209,7 @@ func TestNATS_NamesTheFieldThatIsWrong(t *testing.T) {
 	}
 }
 
+// It shows SEC-68 of deploy/SECURITY.md.
 func TestNATS_AFullPoolIsAnHonest503(t *testing.T) {
 	t.Parallel()
 	h := start(t, func(c *app.Config) { c.NATSWorkers = 1 })
@@ -251,6 +254,7 @@ func TestNATS_AFullPoolIsAnHonest503(t *testing.T) {
 	})
 }
 
+// It shows SEC-67 of deploy/SECURITY.md.
 func TestP7_NATSAnswers503WhenTheVerifierIsAway(t *testing.T) {
 	t.Parallel()
 	h := start(t, nil)

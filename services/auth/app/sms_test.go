@@ -31,6 +31,7 @@ func (h *harness) phoned(t testing.TB, login, phone, email string) {
 	h.must(t, 201, put("/logins/"+login, body))
 }
 
+// It shows SEC-25 and SEC-28 of deploy/SECURITY.md.
 func TestCreate_SealsEachRouteForItsChannelAlone(t *testing.T) {
 	t.Parallel()
 	h := start(t, texting(200))
@@ -84,6 +85,7 @@ func TestCreate_SealsEachRouteForItsChannelAlone(t *testing.T) {
 	}
 }
 
+// It shows SEC-43 and SEC-65 of deploy/SECURITY.md.
 func TestCreate_ANumberGetsFiveAnHour(t *testing.T) {
 	t.Parallel()
 	h := start(t, texting(200))
@@ -106,6 +108,7 @@ func TestCreate_ANumberGetsFiveAnHour(t *testing.T) {
 	}
 }
 
+// It shows SEC-42 and SEC-66 of deploy/SECURITY.md.
 func TestCreate_ACapThatIsReachedMovesNobodyToAnotherChannel(t *testing.T) {
 	t.Parallel()
 	h := start(t, texting(3))
@@ -134,6 +137,7 @@ func TestCreate_ACapThatIsReachedMovesNobodyToAnotherChannel(t *testing.T) {
 	h.must(t, 201, create("bert")) // E-mail knows no cap.
 }
 
+// It shows SEC-41 and SEC-66 of deploy/SECURITY.md.
 func TestCreate_AStoppedCountryIsNoRoute(t *testing.T) {
 	t.Parallel()
 	h := start(t, texting(200))
@@ -157,6 +161,7 @@ func TestCreate_AStoppedCountryIsNoRoute(t *testing.T) {
 	}
 }
 
+// It shows SEC-42 and SEC-65 of deploy/SECURITY.md.
 func TestCreate_SendsNoTextMessagesByDefault(t *testing.T) {
 	t.Parallel()
 	h := start(t, nil)
@@ -168,6 +173,7 @@ func TestCreate_SendsNoTextMessagesByDefault(t *testing.T) {
 	}
 }
 
+// It shows SEC-65 of deploy/SECURITY.md.
 func TestDirectory_TakesPhonesThatCanGetACode(t *testing.T) {
 	t.Parallel()
 	h := start(t, nil)

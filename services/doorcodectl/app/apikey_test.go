@@ -126,6 +126,7 @@ func TestAPIKey_OutlivesARotationOfItsRing(t *testing.T) {
 	}
 }
 
+// It shows SEC-53 of deploy/SECURITY.md.
 func TestAPIKey_RemoveEndsTheKeyAtOnce(t *testing.T) {
 	t.Parallel()
 	r := newRegistry(t)

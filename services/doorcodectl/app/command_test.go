@@ -94,6 +94,7 @@ func TestRun_NamesTheSettingThatACommandMisses(t *testing.T) {
 	o.refused(t, 1, "DOORCODE_DOORCODECTL_AUTH_PASSWORD_FILE", "migrate")
 }
 
+// It shows SEC-70 of deploy/SECURITY.md.
 func TestP4_AnAddressIsNeverQuoted(t *testing.T) {
 	t.Parallel()
 	o := newOperator(t)

@@ -27,6 +27,7 @@ func handOut(t *testing.T) (to string, again func()) {
 	return to, again
 }
 
+// It shows SEC-70 of deploy/SECURITY.md.
 func TestP10_HandOutGivesAProcessWhatItHoldsAndNothingElse(t *testing.T) {
 	t.Parallel()
 	to, _ := handOut(t)

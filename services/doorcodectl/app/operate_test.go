@@ -212,6 +212,7 @@ func TestChannel_IsPausedAndResumedApartFromTheOther(t *testing.T) {
 	}
 }
 
+// It shows SEC-62 of deploy/SECURITY.md.
 func TestCountry_IsStoppedAndAllowedOnRecord(t *testing.T) {
 	t.Parallel()
 	o, db := newOperator(t), pgtest.Open(t)

@@ -139,6 +139,7 @@ func TestApp_SendsACodeFromTheBusToAPhone(t *testing.T) {
 	}
 }
 
+// It shows SEC-65 of deploy/SECURITY.md.
 func TestApp_RefusesACountryWithoutASender(t *testing.T) {
 	t.Parallel()
 	s := newSet(t, bustest.Start(t))

@@ -106,6 +106,7 @@ func TestEnvironment_GivesEveryProcessWhatItNeeds(t *testing.T) {
 	}
 }
 
+// It shows SEC-70 of deploy/SECURITY.md.
 func TestP4_NoPasswordStandsInTheDatabaseAddress(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "owner")

@@ -342,6 +342,7 @@ func TestVerifier_StopsInOrderAndLeavesNothingBehind(t *testing.T) {
 	}
 }
 
+// It shows SEC-67 of deploy/SECURITY.md.
 func TestP7_ReadyAndAnswersNameWhatIsAway(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
@@ -362,6 +363,7 @@ func TestP7_ReadyAndAnswersNameWhatIsAway(t *testing.T) {
 	}
 }
 
+// It shows SEC-19 of deploy/SECURITY.md.
 func TestP2_TwoVerifiersApproveOnce(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)

@@ -51,6 +51,7 @@ func draw(t *testing.T) decide.Facts {
 	return f
 }
 
+// It shows SEC-42 and SEC-45 of deploy/SECURITY.md.
 func TestDecide_SendsOnlyWhereTheDirectorySays(t *testing.T) {
 	t.Parallel()
 	for range 5000 {

@@ -18,6 +18,7 @@ const (
 )
 
 // DESIGN 7: no text message without an allowed country and a daily cap.
+// It shows SEC-42 of deploy/SECURITY.md.
 func TestDecide_OffersThePhoneOnlyWhereTextMessagesMayGo(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {

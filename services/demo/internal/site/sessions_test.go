@@ -25,6 +25,7 @@ func visit(t *testing.T, answer *httptest.ResponseRecorder) *http.Request {
 	return r
 }
 
+// It shows SEC-06, SEC-08, SEC-40 and SEC-51 of deploy/SECURITY.md.
 func TestSessions_APendingSignInIsFinishedOnceAndUnderAFreshID(t *testing.T) {
 	t.Parallel()
 	s := newSessions(time.Now)

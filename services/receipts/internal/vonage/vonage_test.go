@@ -81,6 +81,7 @@ func TestVerify_TakesTheVectorOfEveryMethodInEitherCase(t *testing.T) {
 	}
 }
 
+// It shows SEC-26 of deploy/SECURITY.md.
 func TestVerify_RefusesEverythingElse(t *testing.T) {
 	t.Parallel()
 	good := with(vector(), "sig", signatures()[vonage.SHA256])

@@ -107,6 +107,7 @@ func TestP8_CheckOneMillisecondAfterCreateWithoutRecorder(t *testing.T) {
 	}
 }
 
+// It shows SEC-19 of deploy/SECURITY.md.
 func TestP8_64VerifiersMaterialiseAndApproveOnce(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -139,6 +140,7 @@ func TestP8_64VerifiersMaterialiseAndApproveOnce(t *testing.T) {
 	}
 }
 
+// It shows SEC-19 and SEC-21 of deploy/SECURITY.md.
 func TestP2_ARepeatOfAnApprovedCheckIsTheSameAssertionAndLaterUsed(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -158,6 +160,7 @@ func TestP2_ARepeatOfAnApprovedCheckIsTheSameAssertionAndLaterUsed(t *testing.T)
 	b.Want(0, `SELECT cardinality(failures) FROM login_budgets`)
 }
 
+// It shows SEC-10 of deploy/SECURITY.md.
 func TestP3_FiveWrongCodesThenClosed(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -175,6 +178,7 @@ func TestP3_FiveWrongCodesThenClosed(t *testing.T) {
 	b.Want(1, `SELECT count(*) FROM audit WHERE id = $1`, c.ID()+".refused.closed")
 }
 
+// It shows SEC-21 of deploy/SECURITY.md.
 func TestP3_TwoCopiesOfOneCheckAtOnceGetOneAnswer(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -189,6 +193,7 @@ func TestP3_TwoCopiesOfOneCheckAtOnceGetOneAnswer(t *testing.T) {
 	b.Want(1, `SELECT wrong FROM challenges`)
 }
 
+// It shows SEC-12, SEC-13, SEC-16 and SEC-24 of deploy/SECURITY.md.
 func TestP3_SpentBudgetSaysWhenThereIsRoom(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -231,6 +236,7 @@ func TestP3_ALoginRemovedBetweenCreateAndRecordIsRefused(t *testing.T) {
 	}
 }
 
+// It shows SEC-03 of deploy/SECURITY.md.
 func TestCheck_AnExpiredChallengeIsNeverMadeForACheck(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -247,6 +253,7 @@ func TestCheck_AnExpiredChallengeIsNeverMadeForACheck(t *testing.T) {
 	b.Want(1, `SELECT count(*) FROM audit WHERE id = $1`, recorded.ID()+".refused.expired")
 }
 
+// It shows SEC-05 of deploy/SECURITY.md.
 func TestCheck_BindsEveryFact(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -267,6 +274,7 @@ func TestCheck_BindsEveryFact(t *testing.T) {
 	}
 }
 
+// It shows SEC-05, SEC-24 and SEC-53 of deploy/SECURITY.md.
 func TestCheck_AnotherFrontEndKnowsNothing(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -282,6 +290,7 @@ func TestCheck_AnotherFrontEndKnowsNothing(t *testing.T) {
 	}
 }
 
+// It shows SEC-14 and SEC-67 of deploy/SECURITY.md.
 func TestP7_MissingKeysSkipNothingAndCountNothing(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -342,6 +351,7 @@ func TestP7_WithoutTheBusRecordedChallengesAreJudged(t *testing.T) {
 	}
 }
 
+// It shows SEC-14 and SEC-67 of deploy/SECURITY.md.
 func TestP7_WithoutPostgresNothingIsJudged(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -355,6 +365,7 @@ func TestP7_WithoutPostgresNothingIsJudged(t *testing.T) {
 	b.Want(0, `SELECT count(*) FROM challenges`)
 }
 
+// It shows SEC-04 of deploy/SECURITY.md.
 func TestCheck_WantsAnIDAndATag(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -375,6 +386,7 @@ func TestNew_NamesAMissingPart(t *testing.T) {
 	}
 }
 
+// It shows SEC-13 of deploy/SECURITY.md.
 func TestP3_ALockedLoginIsClosedUntilItIsUnlocked(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

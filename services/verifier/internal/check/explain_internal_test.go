@@ -8,6 +8,7 @@ import (
 	"doorcode/pkg/postgres"
 )
 
+// It shows SEC-24 of deploy/SECURITY.md.
 func TestExplain_IsAPureFunctionOfWhereTheChallengeStands(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -69,6 +70,7 @@ func TestExplain_IsAPureFunctionOfWhereTheChallengeStands(t *testing.T) {
 	}
 }
 
+// It shows SEC-24 of deploy/SECURITY.md.
 func TestRefusalProblem_TellsTheSameOfRightAndWrong(t *testing.T) {
 	t.Parallel()
 	for _, r := range challenge.Refusals() {

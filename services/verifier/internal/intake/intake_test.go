@@ -85,6 +85,7 @@ func TestIssued_RefusesWhatIsNotWhole(t *testing.T) {
 	}
 }
 
+// It shows SEC-03 of deploy/SECURITY.md.
 func TestIssued_NoCodeLivesLongerThanTenMinutes(t *testing.T) {
 	t.Parallel()
 	p, err := intake.Issued(eventtest.Accepted(t, event.ChallengeIssued))

@@ -39,6 +39,7 @@ func TestFind_RecordsWhatTheHandlePointsAt(t *testing.T) {
 	r.Want(1, `SELECT count(*) FROM challenges WHERE stream_number = 7`)
 }
 
+// It shows SEC-23 and SEC-24 of deploy/SECURITY.md.
 func TestFind_HasOneAnswerToWhatIsNotThere(t *testing.T) {
 	t.Parallel()
 	r := verifiertest.New(t)

@@ -70,6 +70,7 @@ func TestP9_ReceiptsAreRecordedOnceInAnyOrder(t *testing.T) {
 	}
 }
 
+// It shows SEC-64 of deploy/SECURITY.md.
 func TestRecorder_AReceiptWithoutAReferenceIsKeptUnderItsAddress(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

@@ -113,6 +113,7 @@ func attempt(c verifiertest.Challenge, number int, result delivery.Result) event
 	}
 }
 
+// It shows SEC-27, SEC-62 and SEC-64 of deploy/SECURITY.md.
 func TestP1_EveryEventIsRecordedOnceInAnyOrder(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -141,6 +142,7 @@ func TestP1_EveryEventIsRecordedOnceInAnyOrder(t *testing.T) {
 	b.Want(0, `SELECT count(*) FROM audit WHERE detail::text LIKE '%' || $1 || '%'`, all[0].Event.Routes[0].Envelope)
 }
 
+// It shows SEC-62 of deploy/SECURITY.md.
 func TestP1_ACrashBetweenCommitAndAckChangesNothing(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

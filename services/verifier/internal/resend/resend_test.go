@@ -99,6 +99,7 @@ func TestResend_TheEnvelopeOpensInItsContext(t *testing.T) {
 	}
 }
 
+// It shows SEC-18 of deploy/SECURITY.md.
 func TestResend_50ParallelRequestsOrderOneMessage(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -151,6 +152,7 @@ func TestResend_TheSameKeyGetsTheSameSendWhateverHappenedSince(t *testing.T) {
 	b.Want(4, `SELECT cardinality(times) FROM limits`)
 }
 
+// It shows SEC-18 and SEC-42 of deploy/SECURITY.md.
 func TestResend_SaysWhyNot(t *testing.T) {
 	t.Parallel()
 	const full = `INSERT INTO limits (dimension, key, times, entries) SELECT 'recipient', convert_to('hash of the address', 'UTF8'),

@@ -46,6 +46,7 @@ func newBench(t *testing.T) *bench {
 	return b
 }
 
+// It shows SEC-48 of deploy/SECURITY.md.
 func TestState_TellsWhatIsOnRecord(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

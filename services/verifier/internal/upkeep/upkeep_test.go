@@ -164,6 +164,7 @@ func TestRelay_AnEventThatCannotGoStopsNoOther(t *testing.T) {
 	b.Want(0, `SELECT count(*) FROM outbox WHERE id = 'good'`)
 }
 
+// It shows SEC-64 of deploy/SECURITY.md.
 func TestJanitor_KeepsChallengesLongerThanTheStreams(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
