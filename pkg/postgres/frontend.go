@@ -30,7 +30,46 @@ func (d *Directory) FrontEnd(ctx context.Context, id string) (frontend.FrontEnd,
 	return row.check(d)
 }
 
-// PutFrontEnd makes or replaces a front-end. It is for the operator's role: no service may write front_ends.
+// The kinds of records about API keys. A key that is made ends the former one of its front-end.
+const (
+	KeyMade    = "api_key.v1.made"
+	KeyChanged = "api_key.v1.changed" // name, scopes or workspaces; the key stays
+	KeyRemoved = "api_key.v1.removed"
+)
+
+// putFrontEndSQL: $1 to $8 the columns, $9 actor, $10 and $11 the kinds of a new key and of new rights. A row that only
+// gets another seal leaves no record.
+const putFrontEndSQL = `
+WITH before AS (
+    SELECT key_hash, name, scopes, workspaces FROM front_ends WHERE id = $1
+), put AS (
+    INSERT INTO front_ends (id, name, key_hash, key_id, scopes, workspaces, mac_key, mac)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+    ON CONFLICT (id) DO UPDATE SET name = $2, key_hash = $3, key_id = $4, scopes = $5, workspaces = $6,
+           mac_key = $7, mac = $8
+    RETURNING id, name, key_hash, scopes, workspaces
+), change AS (
+    SELECT put.*, CASE WHEN before.key_hash IS DISTINCT FROM put.key_hash THEN $10
+                       WHEN (before.name, before.scopes, before.workspaces) IS DISTINCT FROM (put.name, put.scopes, put.workspaces) THEN $11
+                  END AS kind
+      FROM put LEFT JOIN before ON true
+)
+INSERT INTO audit (id, at, kind, actor, detail)
+SELECT 'api-key.' || gen_random_uuid(), clock_timestamp(), kind, $9, ` + frontEndDetail + ` FROM change WHERE kind IS NOT NULL`
+
+// removeFrontEndSQL: $1 id, $2 actor, $3 kind.
+const removeFrontEndSQL = `
+WITH gone AS (
+    DELETE FROM front_ends WHERE id = $1 RETURNING id, name, scopes, workspaces
+)
+INSERT INTO audit (id, at, kind, actor, detail)
+SELECT 'api-key.' || gen_random_uuid(), clock_timestamp(), $3, $2, ` + frontEndDetail + ` FROM gone`
+
+// frontEndDetail is what a record tells of a front-end. Without workspaces it has all of them.
+const frontEndDetail = `jsonb_strip_nulls(jsonb_build_object('front_end', id, 'name', name, 'scopes', to_jsonb(scopes), 'workspaces', to_jsonb(workspaces)))`
+
+// PutFrontEnd makes or replaces a front-end and puts on record that it got another key or other rights. It is for the
+// operator's role: no service may write front_ends.
 func (d *Directory) PutFrontEnd(ctx context.Context, f frontend.FrontEnd) error {
 	scopes := make([]string, len(f.Scopes))
 	for i, s := range f.Scopes {
@@ -44,20 +83,25 @@ func (d *Directory) PutFrontEnd(ctx context.Context, f frontend.FrontEnd) error 
 		workspaces, f.Workspaces = nil, nil
 	}
 	s := sealRow(d.rows, TableFrontEnds, frontEndPairs(f))
-	_, err := d.db.pool.Exec(ctx, `
-		INSERT INTO front_ends (id, name, key_hash, key_id, scopes, workspaces, mac_key, mac)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-		ON CONFLICT (id) DO UPDATE SET name = $2, key_hash = $3, key_id = $4, scopes = $5, workspaces = $6,
-		       mac_key = $7, mac = $8`, f.ID, f.Name, f.KeyHash, f.KeyID, scopes, workspaces, s.key, s.mac)
+	err := pgx.BeginFunc(ctx, d.db.pool, func(tx pgx.Tx) error {
+		// Of two at once the second compares with what the first has put.
+		_, err := tx.Exec(ctx, `SELECT FROM front_ends WHERE id = $1 FOR UPDATE`, f.ID)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, putFrontEndSQL, f.ID, f.Name, f.KeyHash, f.KeyID, scopes, workspaces, s.key, s.mac,
+			Operator, KeyMade, KeyChanged)
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("put front-end: %w", scrub(err))
 	}
 	return nil
 }
 
-// RemoveFrontEnd takes a front-end's key away. It fails with ErrNoFrontEnd.
+// RemoveFrontEnd takes a front-end's key away and puts that on record. It fails with ErrNoFrontEnd.
 func (d *Directory) RemoveFrontEnd(ctx context.Context, id string) error {
-	gone, err := d.db.pool.Exec(ctx, `DELETE FROM front_ends WHERE id = $1`, id)
+	gone, err := d.db.pool.Exec(ctx, removeFrontEndSQL, id, Operator, KeyRemoved)
 	if err != nil {
 		return fmt.Errorf("remove front-end: %w", scrub(err))
 	}

@@ -33,7 +33,7 @@ func TestDirectory_PutIsIdempotent(t *testing.T) {
 		t.Error("the ETag of an unchanged login changed")
 	}
 	h.must(t, 200, put("", fields{"name": "Lanternbird", "main_email": "office@example.com"}))
-	if h.version(t, "bert") != 1 || h.count(t, `SELECT count(*) FROM outbox`) != records || h.count(t, `SELECT count(*) FROM audit`) != records {
+	if h.version(t, "bert") != 1 || h.count(t, `SELECT count(*) FROM outbox`) != records || h.count(t, `SELECT count(*) FROM audit WHERE actor = 'front'`) != records {
 		t.Error("a put that changes nothing left a trace")
 	}
 	if diff := cmp.Diff(map[string]any{"workspace": "w", "id": "bert", "email": "bert@example.com", "channel": "email", "role": "member"}, h.shown(t, "/logins/bert")); diff != "" {
@@ -191,7 +191,7 @@ func TestP11_EveryChangeIsOnRecordOnce(t *testing.T) {
 	}
 	same := h.count(t, `SELECT count(*) FROM audit a JOIN outbox o ON o.id = a.id AND o.type = a.kind AND o.at = a.at AND o.data = a.detail
 		WHERE a.actor = 'front' AND o.source = 'doorcode/auth' AND o.subject = 'w' AND o.id LIKE 'ws.w.%'`)
-	if same != 10 || h.count(t, `SELECT count(*) FROM audit`) != 10 {
+	if same != 10 || h.count(t, `SELECT count(*) FROM audit WHERE kind LIKE 'directory.%'`) != 10 {
 		t.Errorf("%d records are in both places", same)
 	}
 	if h.count(t, `SELECT count(*) FROM audit WHERE detail::text LIKE '%@%'`) != 0 {

@@ -1,10 +1,13 @@
 package app_test
 
 import (
+	"encoding/json"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"doorcode/pkg/frontend"
 	"doorcode/pkg/keyring"
@@ -152,6 +155,44 @@ func TestAPIKey_BadInputMakesNothing(t *testing.T) {
 	r.db.Scan(t, `SELECT count(*) FROM front_ends`, nil, &n)
 	if n != 0 {
 		t.Errorf("%d front-ends", n)
+	}
+}
+
+// SEC-62: a key is power; who looks at the record sees since when it is whose. What changes nothing leaves no record.
+func TestAPIKey_IsMadeChangedAndRemovedOnRecord(t *testing.T) {
+	t.Parallel()
+	r := newRegistry(t)
+	file := filepath.Join(r.dir, "web.key")
+	r.create(t, "web", "-name", "Login page", "-workspaces", "acme")
+	r.create(t, "web")
+	r.do(t, "api-key", "create", "web", "-out", file)
+	r.do(t, "api-key", "create", "web", "-out", file)
+	r.do(t, "keys", "-rotate", app.RowKeys)
+	r.do(t, "api-key", "create", "web", "-out", file) // The row gets another seal.
+	r.do(t, "api-key", "create", "web", "-out", file, "-scopes", "challenges,directory", "-workspaces", "*")
+	r.do(t, "api-key", "remove", "web")
+	r.refused(t, 1, "unknown front-end", "api-key", "remove", "web")
+	type record struct {
+		Kind, Actor, Detail string
+	}
+	limited := `{"name": "Login page", "scopes": ["challenges"], "front_end": "web", "workspaces": ["acme"]}`
+	all := `{"name": "Login page", "scopes": ["challenges", "directory"], "front_end": "web"}`
+	want := []record{
+		{"api_key.v1.made", "doorcodectl", limited},
+		{"api_key.v1.made", "doorcodectl", limited},
+		{"api_key.v1.made", "doorcodectl", limited},
+		{"api_key.v1.changed", "doorcodectl", all},
+		{"api_key.v1.removed", "doorcodectl", all},
+	}
+	var data []byte
+	r.db.Scan(t, `SELECT json_agg(json_build_object('kind', kind, 'actor', actor, 'detail', detail::text) ORDER BY at) FROM audit`, nil, &data)
+	var got []record
+	err := json.Unmarshal(data, &got)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("on record are other things (-want +got):\n%s", diff)
 	}
 }
 
