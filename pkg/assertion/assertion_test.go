@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -146,6 +147,29 @@ func TestRotate_OldAssertionsStayGood(t *testing.T) {
 	is, _ := verify(t, next, after)
 	if was["kid"] == is["kid"] {
 		t.Error("the new key does not sign")
+	}
+}
+
+func TestAdd_AKeyIsPublishedBeforeItSigns(t *testing.T) {
+	t.Parallel()
+	old := fresh(t)
+	next, id, err := old.Add()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// With the keys of whoever has not learned of the new one, and published beside it.
+	was, _ := verify(t, old, sign(t, next, claims()))
+	active, err := next.Activate(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	is, _ := verify(t, next, sign(t, active, claims()))
+	if was["kid"] == id || is["kid"] != id {
+		t.Errorf("the new key is %s, before its activation %v signs and after it %v", id, was["kid"], is["kid"])
+	}
+	_, err = old.Activate(id)
+	if !errors.Is(err, assertion.ErrUnknownKey) {
+		t.Errorf("a key that is not there: %v", err)
 	}
 }
 

@@ -14,6 +14,9 @@ import (
 	"slices"
 )
 
+// ErrUnknownKey says that there is no key of that id.
+var ErrUnknownKey = errors.New("unknown key id")
+
 // mask is what keys show of themselves.
 const mask = "[redacted]"
 
@@ -37,17 +40,35 @@ func New() (*Keys, error) {
 	return (&Keys{}).Rotate()
 }
 
-// Rotate returns the same keys and a fresh one, which becomes the active one.
-func (k *Keys) Rotate() (*Keys, error) {
+// Add returns the same keys and a fresh one, and the id of it. It is published and does not sign, until Activate.
+func (k *Keys) Add() (*Keys, string, error) {
 	seed := make([]byte, ed25519.SeedSize)
 	_, err := rand.Read(seed)
 	if err != nil {
-		return nil, fmt.Errorf("draw assertion key: %w", err)
+		return nil, "", fmt.Errorf("draw assertion key: %w", err)
 	}
-	next := &Keys{active: keyID(seed), seeds: map[string][]byte{}}
+	next := &Keys{active: k.active, seeds: map[string][]byte{}}
 	maps.Copy(next.seeds, k.seeds)
-	next.seeds[next.active] = seed
-	return next, nil
+	id := keyID(seed)
+	next.seeds[id] = seed
+	return next, id, nil
+}
+
+// Activate returns the same keys, of which another one signs. It fails with ErrUnknownKey.
+func (k *Keys) Activate(id string) (*Keys, error) {
+	if k.seeds[id] == nil {
+		return nil, ErrUnknownKey
+	}
+	return &Keys{active: id, seeds: k.seeds}, nil
+}
+
+// Rotate is Add and Activate in one step.
+func (k *Keys) Rotate() (*Keys, error) {
+	next, id, err := k.Add()
+	if err != nil {
+		return nil, err
+	}
+	return next.Activate(id)
 }
 
 // Read loads keys from a file that holds what Marshal returned. Errors name the path and never the content.

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -46,12 +47,7 @@ type file struct {
 
 // New returns a ring of one fresh random key with id 1.
 func New() (*Ring, error) {
-	r := &Ring{keys: map[uint8][]byte{}}
-	err := r.add(1)
-	if err != nil {
-		return nil, err
-	}
-	return r, nil
+	return (&Ring{keys: map[uint8][]byte{}}).Rotate()
 }
 
 // Read loads a ring from a file that Write made. Errors name the path and never
@@ -105,35 +101,43 @@ func (r *Ring) Marshal() ([]byte, error) {
 	return append(data, '\n'), nil
 }
 
-// Rotate returns a ring with one more key, which becomes the active one; the
-// others keep verifying.
-func (r *Ring) Rotate() (*Ring, error) {
-	next := &Ring{keys: map[uint8][]byte{}}
+// Add returns a ring with one more key and the id of it. The active key stays
+// the same: the new one only verifies, until Activate.
+func (r *Ring) Add() (*Ring, uint8, error) {
+	next := &Ring{active: r.active, keys: maps.Clone(r.keys)}
 	var last uint8
-	for id, key := range r.keys {
-		next.keys[id] = key
+	for id := range r.keys {
 		last = max(last, id)
 	}
 	if last == 255 {
-		return nil, errors.New("rotate key ring: all 255 key ids are used")
+		return nil, 0, errors.New("add to key ring: all 255 key ids are used")
 	}
-	err := next.add(last + 1)
-	if err != nil {
-		return nil, err
-	}
-	return next, nil
-}
-
-// add draws a key and makes it the active one.
-func (r *Ring) add(id uint8) error {
 	key := make([]byte, KeySize)
 	_, err := rand.Read(key)
 	if err != nil {
-		return fmt.Errorf("draw key: %w", err)
+		return nil, 0, fmt.Errorf("draw key: %w", err)
 	}
-	r.keys[id] = key
-	r.active = id
-	return nil
+	next.keys[last+1] = key
+	return next, last + 1, nil
+}
+
+// Activate returns the same ring with another active key; the others keep
+// verifying. It fails with ErrUnknownKey. Whoever verifies has to hold the key
+// by then: what it makes is unknown to all others.
+func (r *Ring) Activate(id uint8) (*Ring, error) {
+	if r.keys[id] == nil {
+		return nil, ErrUnknownKey
+	}
+	return &Ring{active: id, keys: r.keys}, nil
+}
+
+// Rotate is Add and Activate in one step.
+func (r *Ring) Rotate() (*Ring, error) {
+	next, id, err := r.Add()
+	if err != nil {
+		return nil, err
+	}
+	return next.Activate(id)
 }
 
 // Active returns the id of the key that makes new values.

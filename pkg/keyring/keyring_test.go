@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -92,6 +93,33 @@ func TestRing_RotationKeepsOldKeysVerifying(t *testing.T) {
 	}
 	if bytes.Equal(sum, newSum) {
 		t.Error("the new key is the old one")
+	}
+}
+
+// A key that was added verifies and makes nothing, so that every process can learn of it before one makes anything with it.
+func TestRing_AnAddedKeyVerifiesAndMakesNothingUntilItIsActivated(t *testing.T) {
+	t.Parallel()
+	old := fixed(t, 2, 1, 2)
+	next, id, err := old.Add()
+	if err != nil || id != 3 || next.Active() != 2 || !slices.Equal(next.IDs(), []uint8{1, 2, 3}) || !slices.Equal(old.IDs(), []uint8{1, 2}) {
+		t.Fatalf("key %d was added, %d is active, %v", id, next.Active(), err)
+	}
+	if by, sum := next.MAC("l", []byte("x")); !old.Verify(by, sum, "l", []byte("x")) {
+		t.Error("a ring that has not learned of the key refuses a value of one that has")
+	}
+	active, err := next.Activate(3)
+	if err != nil || active.Active() != 3 || next.Active() != 2 {
+		t.Fatalf("%d is active, %v", active.Active(), err)
+	}
+	if by, sum := active.MAC("l", []byte("x")); by != 3 || !next.Verify(by, sum, "l", []byte("x")) {
+		t.Error("a ring that has learned of the key refuses a value of it")
+	}
+	if by, sum := next.MAC("l", []byte("x")); !active.Verify(by, sum, "l", []byte("x")) {
+		t.Error("a value of the former key does not verify")
+	}
+	_, err = next.Activate(4)
+	if !errors.Is(err, ErrUnknownKey) {
+		t.Errorf("a key that is not there: %v", err)
 	}
 }
 

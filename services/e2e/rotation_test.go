@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 
@@ -48,6 +49,56 @@ func TestRotation_EveryRingWithChallengesOpen(t *testing.T) {
 		s.db.Scan(t, `SELECT tag_key, digest_key FROM challenges WHERE workspace = $1 AND state = 'approved'`, []any{id}, &tag, &digest)
 		if tag != key || digest != key {
 			t.Errorf("%s: tag key %d, digest key %d", id, tag, digest)
+		}
+	}
+}
+
+// With several replicas a key is known everywhere before the first one makes anything with it. Meanwhile, in every mix of
+// restarted and running processes, people sign in.
+func TestRotation_WhileReplicasOfBothKindsRun(t *testing.T) {
+	t.Parallel()
+	s := newApart(t)
+	s.start(t)
+	s.workspace(t)
+	people := 0
+	signIn := func(when string) {
+		for range 4 { // Each goes to one of two verifiers and one of two dispatchers.
+			people++
+			id := "person-" + strconv.Itoa(people)
+			s.put(t, id, id+"@acme.example")
+			err := s.signIn(t.Context(), person{id, id + "@acme.example"})
+			if err != nil {
+				t.Errorf("%s: %v", when, err)
+			}
+		}
+	}
+	restart := func(names ...string) {
+		s.stop(t, names...)
+		s.start(t, names...)
+	}
+	var activate [][]string
+	for _, ring := range ctl.KeyRings() {
+		_, command, found := strings.Cut(s.operate(t, "keys", "-add", ring), "doorcodectl ")
+		if !found {
+			t.Fatalf("nobody says how to activate the key of %s", ring)
+		}
+		activate = append(activate, strings.Fields(command))
+	}
+	restart("auth", "verifier-1", "email-dispatcher-1")
+	signIn("half of the processes know the new keys")
+	restart("verifier-2", "email-dispatcher-2")
+	for _, command := range activate {
+		s.operate(t, command...)
+	}
+	restart("auth", "verifier-1")
+	signIn("half of the processes use the new keys")
+	restart("verifier-2", "email-dispatcher")
+	signIn("all of them do")
+	for _, column := range []string{"tag_key", "digest_key"} {
+		var old, fresh int
+		s.db.Scan(t, `SELECT count(*) FILTER (WHERE `+column+` = 1), count(*) FILTER (WHERE `+column+` = 2) FROM challenges WHERE state = 'approved'`, nil, &old, &fresh)
+		if old != 4 || fresh != 8 {
+			t.Errorf("%s: %d challenges of the old key and %d of the new one", column, old, fresh)
 		}
 	}
 }

@@ -35,7 +35,10 @@ type Config struct {
 // usage is what doorcodectl says of itself.
 const usage = `doorcodectl, the commands of doorcode's operator
 
-  doorcodectl keys [-rotate NAME]          make the key files that are missing, or add a key to one ring
+  doorcodectl keys                         make the key files that are missing
+  doorcodectl keys -add NAME               add a key to one ring; nothing is made with it yet
+  doorcodectl keys -activate NAME -key=ID  make with that key from now on; every process has to know it by then
+  doorcodectl keys -rotate NAME            both in one step, where all processes are restarted together
   doorcodectl certificates [-dir DIR] [-server NAME=HOST,HOST]...
                                            make a private authority and certificates for TLS to NATS and Postgres
                                            that are missing or in their last month. Without -server: nats and

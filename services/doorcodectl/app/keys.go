@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"doorcode/pkg/assertion"
@@ -48,16 +49,26 @@ func KeyFile(dir, name string) string { return filepath.Join(dir, name+".json") 
 // JWKSFile is the path of the public assertion keys, which auth serves.
 func JWKSFile(dir string) string { return filepath.Join(dir, "jwks.json") }
 
-// keys makes missing key files, or adds a key to one.
+// keys makes missing key files, or changes one ring.
 func (c command) keys(_ context.Context, args []string) error {
 	set := flags("keys")
-	rotate := set.String("rotate", "", "ring to add a key to")
+	add := set.String("add", "", "ring to add a key to")
+	activate := set.String("activate", "", "ring to make another key of the active one")
+	key := set.String("key", "", "id of that key")
+	rotate := set.String("rotate", "", "ring to do both with")
 	_, err := parse(set, args, 0)
 	if err != nil {
 		return err
 	}
-	if *rotate != "" {
+	switch named := set.NFlag(); {
+	case *activate != "" && *key != "" && named == 2:
+		return c.activate(*activate, *key)
+	case *add != "" && named == 1:
+		return c.add(*add)
+	case *rotate != "" && named == 1:
 		return c.rotate(*rotate)
+	case named > 0:
+		return fmt.Errorf("keys takes -add NAME, -activate NAME -key ID or -rotate NAME, one at a time; %w", errUsage)
 	}
 	made, err := makeKeys(c.cfg.KeysDir)
 	if err != nil {
@@ -109,14 +120,81 @@ func makeKeys(dir string) ([]string, error) {
 	return made, writeJWKS(dir)
 }
 
-// rotate adds a key to a ring and makes it the active one; the others keep
-// verifying.
+// add adds a key to a ring, with which nothing is made yet.
+func (c command) add(name string) error {
+	var id string
+	err := c.change(name, func(path string) (data []byte, err error) {
+		if name == AssertionKeys {
+			data, id, err = added(assertion.Read(path))
+			return data, err
+		}
+		data, id, err = added(keyring.Read(path))
+		return data, err
+	})
+	if err != nil {
+		return err
+	}
+	c.printf("%s: key %s was added\nwhen every process that holds the ring has it and was restarted: doorcodectl keys -activate %s -key=%s\n", name, id, name, id)
+	return nil
+}
+
+// activate makes a key of a ring the active one; the others keep verifying.
+func (c command) activate(name, id string) error {
+	err := c.change(name, func(path string) ([]byte, error) {
+		if name == AssertionKeys {
+			keys, err := assertion.Read(path)
+			if err != nil {
+				return nil, err
+			}
+			return marshalled(keys.Activate(id))
+		}
+		ring, err := keyring.Read(path)
+		if err != nil {
+			return nil, err
+		}
+		number, err := strconv.ParseUint(id, 10, 8)
+		if err != nil {
+			return nil, keyring.ErrUnknownKey
+		}
+		return marshalled(ring.Activate(uint8(number)))
+	})
+	if err != nil {
+		return fmt.Errorf("activate a key of %s: %w", name, err)
+	}
+	c.printf("%s: key %s is the active one; restart every process that holds the ring, in any order\n", name, id)
+	return nil
+}
+
+// rotate adds a key to a ring and makes it the active one at once.
 func (c command) rotate(name string) error {
+	err := c.change(name, func(path string) ([]byte, error) {
+		if name == AssertionKeys {
+			keys, err := assertion.Read(path)
+			if err != nil {
+				return nil, err
+			}
+			return marshalled(keys.Rotate())
+		}
+		ring, err := keyring.Read(path)
+		if err != nil {
+			return nil, err
+		}
+		return marshalled(ring.Rotate())
+	})
+	if err != nil {
+		return err
+	}
+	c.printf("%s: a key was added and is the active one; a process that holds the ring refuses what others make with it until it is restarted\n", name)
+	return nil
+}
+
+// change replaces the file of a ring by what act makes of it, and the public keys with it.
+func (c command) change(name string, act func(path string) ([]byte, error)) error {
 	if !slices.Contains(KeyRings(), name) {
 		return fmt.Errorf("there is no key ring %q; the rings are %s", name, strings.Join(KeyRings(), ", "))
 	}
 	path := KeyFile(c.cfg.KeysDir, name)
-	data, err := rotated(path, name)
+	data, err := act(path)
 	if err != nil {
 		return err
 	}
@@ -124,14 +202,26 @@ func (c command) rotate(name string) error {
 	if err != nil {
 		return err
 	}
-	if name == AssertionKeys {
-		err = writeJWKS(c.cfg.KeysDir)
-		if err != nil {
-			return err
-		}
+	if name != AssertionKeys {
+		return nil
 	}
-	c.printf("%s: a key was added and is the active one; restart every process that holds the ring, those that only verify with it first\n", name)
-	return nil
+	return writeJWKS(c.cfg.KeysDir)
+}
+
+// added is the file form of keys that could be read, with one more, and the id of it.
+func added[ID any, K interface {
+	Add() (K, ID, error)
+	Marshal() ([]byte, error)
+}](keys K, err error) (data []byte, id string, _ error) {
+	if err != nil {
+		return nil, "", err
+	}
+	next, fresh, err := keys.Add()
+	if err != nil {
+		return nil, "", err
+	}
+	data, err = next.Marshal()
+	return data, fmt.Sprint(fresh), err
 }
 
 // fresh returns the file of a new ring.
@@ -140,22 +230,6 @@ func fresh(name string) ([]byte, error) {
 		return marshalled(assertion.New())
 	}
 	return marshalled(keyring.New())
-}
-
-// rotated returns the file of a ring with one more key.
-func rotated(path, name string) ([]byte, error) {
-	if name == AssertionKeys {
-		keys, err := assertion.Read(path)
-		if err != nil {
-			return nil, err
-		}
-		return marshalled(keys.Rotate())
-	}
-	ring, err := keyring.Read(path)
-	if err != nil {
-		return nil, err
-	}
-	return marshalled(ring.Rotate())
 }
 
 // marshalled is the file form of keys that could be made.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+	"github.com/google/go-cmp/cmp"
 
 	"doorcode/pkg/assertion"
 	"doorcode/pkg/bus"
@@ -217,6 +218,92 @@ func TestRotate_PublishesBothAssertionKeys(t *testing.T) {
 	}
 	if again, _ := signed(t, dir); again == before {
 		t.Error("the former key still signs")
+	}
+}
+
+// added adds a key to a ring and returns the words of the command that activates it.
+func (o *operator) added(t *testing.T, name string) []string {
+	t.Helper()
+	out := strings.Fields(o.do(t, "keys", "-add", name))
+	if len(out) < 4 || !slices.Contains(out, "doorcodectl") {
+		t.Fatalf("it says %q", out)
+	}
+	return out[slices.Index(out, "doorcodectl")+1:]
+}
+
+func TestKeys_AKeyIsAddedToEveryRingAndActivatedLater(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	o.do(t, "keys")
+	dir := filepath.Join(o.dir, "keys")
+	for _, name := range app.KeyRings() {
+		if name == app.AssertionKeys {
+			continue
+		}
+		path := app.KeyFile(dir, name)
+		old, err := keyring.Read(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		activate := o.added(t, name)
+		next, err := keyring.Read(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if id, sum := next.MAC("l"); next.Active() != 1 || !slices.Equal(next.IDs(), []uint8{1, 2}) || !old.Verify(id, sum, "l") {
+			t.Errorf("%s has the keys %v, active is %d", name, next.IDs(), next.Active())
+		}
+		for range 2 {
+			o.do(t, activate...)
+			active, err := keyring.Read(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if id, sum := active.MAC("l"); id != 2 || !slices.Equal(active.IDs(), []uint8{1, 2}) || !next.Verify(id, sum, "l") {
+				t.Errorf("%s has the keys %v, active is %d", name, active.IDs(), id)
+			}
+		}
+		for _, id := range []string{"3", "0", "256", "-1", "x"} {
+			o.refused(t, 1, "unknown key id", "keys", "-activate", name, "-key="+id)
+		}
+	}
+	files(t, dir) // the modes stay
+}
+
+func TestKeys_AnAssertionKeyIsPublishedBeforeItSigns(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	o.do(t, "keys")
+	dir := filepath.Join(o.dir, "keys")
+	before, old := signed(t, dir)
+	activate := o.added(t, app.AssertionKeys)
+	published := kids(t, read(t, app.JWKSFile(dir)))
+	if again, _ := signed(t, dir); again != before || len(published) != 2 || !slices.Contains(published, old) {
+		t.Errorf("published are %v, and %s no longer signs", published, old)
+	}
+	o.do(t, activate...)
+	_, kid := signed(t, dir)
+	if kid == old || !slices.Contains(published, kid) || !slices.Equal(kids(t, read(t, app.JWKSFile(dir))), published) {
+		t.Errorf("%s signs, published were %v", kid, published)
+	}
+	o.refused(t, 1, "unknown key id", "keys", "-activate", app.AssertionKeys, "-key=none")
+}
+
+func TestKeys_OneChangeAtATime(t *testing.T) {
+	t.Parallel()
+	o := newOperator(t)
+	o.do(t, "keys")
+	before := files(t, filepath.Join(o.dir, "keys"))
+	for _, args := range []string{
+		"-activate tag", "-key 1", "-add tag -rotate tag", "-add tag -key 1", "-activate tag -key 1 -rotate tag", "-add=", "-rotate=",
+	} {
+		o.refused(t, 2, "one at a time", append([]string{"keys"}, strings.Fields(args)...)...)
+	}
+	for _, args := range []string{"-add jwks", "-activate ../nats/auth -key 1"} {
+		o.refused(t, 1, strings.Join(app.KeyRings(), ", "), append([]string{"keys"}, strings.Fields(args)...)...)
+	}
+	if diff := cmp.Diff(before, files(t, filepath.Join(o.dir, "keys"))); diff != "" {
+		t.Error("a command that was refused changed a file")
 	}
 }
 
