@@ -77,6 +77,7 @@ func foundationRows() []archtest.Row {
 		{Package: "pkg/tracing", Others: []string{otel}, Reason: small},
 		{Package: "pkg/telemetry", Ours: []string{"pkg/tracing"}, Others: []string{prometheus, otel}, Reason: small},
 		{Package: "pkg/problem", Reason: small},
+		{Package: "pkg/faultpoint", Reason: "a released process has no trace of it, and with its tag it knows signals alone"},
 		{Package: "pkg/strictjson", Ours: []string{"pkg/problem"}, Reason: small},
 		{Package: "pkg/httpserver", Ours: []string{"pkg/problem", "pkg/tracing"}, Others: []string{prometheus, otel}, Reason: small},
 		{
@@ -98,7 +99,7 @@ func adapterRows() []archtest.Row {
 		postgres = "the adapter of the database knows the domain, and no other adapter"
 		provider = "an adapter knows the contract and its own SDK, never another adapter"
 	)
-	storage := []string{"pkg/config", "pkg/limit", "pkg/tracing", "schemas"}
+	storage := []string{"pkg/config", "pkg/faultpoint", "pkg/limit", "pkg/tracing", "schemas"}
 	providing := []string{"pkg/config", "pkg/delivery", "pkg/provider"}
 	return []archtest.Row{
 		{Package: "pkg/bus", Ours: []string{"deploy", "pkg/tracing"}, Others: []string{"github.com/nats-io", otel}, Reason: bus},
@@ -144,7 +145,7 @@ func adapterRows() []archtest.Row {
 			Reason: "the sandbox stands in for a company: it signs and refuses on its own and knows no adapter; the alphabet of text messages is one table, proved by the vectors of providers.md 4.5",
 		},
 		{
-			Package: "pkg/dispatch", Ours: slices.Concat(domain(), []string{"pkg/bus", "pkg/message", "pkg/provider", "pkg/telemetry", "pkg/tracing"}),
+			Package: "pkg/dispatch", Ours: slices.Concat(domain(), []string{"pkg/bus", "pkg/faultpoint", "pkg/message", "pkg/provider", "pkg/telemetry", "pkg/tracing"}),
 			Others: []string{prometheus, "github.com/sony/gobreaker/v2", rate, group, otel},
 			Reason: "dispatchers have no database, and any provider is handed to them",
 		},
@@ -171,7 +172,7 @@ func adapterRows() []archtest.Row {
 func serviceRows() []archtest.Row {
 	const process = "a process is wired from packages; stand-ins and test helpers are none of them"
 	packages := slices.Concat(domain(), []string{
-		"pkg/assertion", "pkg/bus", "pkg/client", "pkg/config", "pkg/httpserver", "pkg/lifecycle", "pkg/limit", "pkg/message",
+		"pkg/assertion", "pkg/bus", "pkg/client", "pkg/config", "pkg/faultpoint", "pkg/httpserver", "pkg/lifecycle", "pkg/limit", "pkg/message",
 		"pkg/problem", "pkg/strictjson", "pkg/telemetry", "pkg/tracing", "deploy", "schemas",
 	})
 	metrics := []string{prometheus, group, otel}

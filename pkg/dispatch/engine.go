@@ -25,6 +25,7 @@ import (
 
 	"doorcode/pkg/bus"
 	"doorcode/pkg/delivery"
+	"doorcode/pkg/faultpoint"
 	"doorcode/pkg/keyring"
 	"doorcode/pkg/provider"
 	"doorcode/pkg/seal"
@@ -235,6 +236,7 @@ func (e *Engine) start(ctx context.Context, d *bus.Delivery) {
 		defer e.put(1)
 		defer e.metrics.inFlight.Dec()
 		h := &handOver{Job: newJob(d), answer: d}
+		faultpoint.Hit("dispatch.fetched")
 		defer e.release(h)
 		e.conclude(ctx, h, e.advance(ctx, h.Job))
 	})

@@ -12,6 +12,7 @@ import (
 	"doorcode/pkg/bus"
 	"doorcode/pkg/delivery"
 	"doorcode/pkg/event"
+	"doorcode/pkg/faultpoint"
 )
 
 // maxDetail and maxProviderID are the schemas' bounds in bytes.
@@ -79,6 +80,7 @@ func (e *Engine) recordAttempt(ctx context.Context, h *handOver) error {
 	if err != nil {
 		return err
 	}
+	faultpoint.Hit("dispatch.published")
 	var abandoned *abandonError
 	switch {
 	case errors.As(end, &abandoned):

@@ -11,6 +11,7 @@ import (
 	"doorcode/pkg/challenge"
 	"doorcode/pkg/delivery"
 	"doorcode/pkg/event"
+	"doorcode/pkg/faultpoint"
 	"doorcode/pkg/provider"
 	"doorcode/pkg/seal"
 	"doorcode/pkg/tracing"
@@ -85,6 +86,7 @@ func (e *Engine) gate(ctx context.Context, j *Job) error {
 		return nil
 	}
 	reply, answered := e.ask(ctx, j)
+	faultpoint.Hit("dispatch.asked")
 	switch {
 	case !answered:
 		return nil // the repeat carries the same code (P5)
@@ -159,7 +161,9 @@ func (e *Engine) send(ctx context.Context, j *Job) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, e.ackWait*3/4)
 	defer cancel()
+	faultpoint.Hit("dispatch.rendered")
 	attempt, failure := e.call(ctx, m)
+	faultpoint.Hit("dispatch.called")
 	if failure != nil && failure.NotCalled {
 		return e.notCalled(j, failure)
 	}

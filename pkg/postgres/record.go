@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"doorcode/pkg/event"
+	"doorcode/pkg/faultpoint"
 )
 
 // Issued is a challenge as its event tells it, with the place of the event.
@@ -82,6 +83,7 @@ func (db *DB) Record(ctx context.Context, b Batch) error {
 	if err != nil {
 		return fmt.Errorf("record events: %w", scrub(err))
 	}
+	faultpoint.Hit("recorder.stored")
 	return db.markOutdated(ctx, b.Challenges)
 }
 

@@ -38,11 +38,17 @@ type replica struct {
 // newApart prepares an installation; none of its processes runs yet.
 func newApart(t *testing.T) *apart {
 	t.Helper()
+	return newApartOn(t, bustest.StartEmpty(t), pgtest.Open(t))
+}
+
+// newApartOn is newApart on a given bus and database.
+func newApartOn(t *testing.T, b *bustest.Bus, db *pgtest.Database) *apart {
+	t.Helper()
 	ports, err := freePorts(8)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &apart{dir: t.TempDir(), bus: bustest.StartEmpty(t), db: pgtest.Open(t)}
+	s := &apart{dir: t.TempDir(), bus: b, db: db}
 	s.auth, s.sandbox, s.http = ports[0], ports[1], &http.Client{Timeout: patience}
 	t.Cleanup(s.http.CloseIdleConnections)
 	s.configure(t)

@@ -16,7 +16,12 @@ import (
 // The binaries of the processes, built once for all tests.
 var binaries string //nolint:gochecknoglobals // set by TestMain before any test runs
 
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) {
+	if os.Getenv(childBus) != "" {
+		os.Exit(serveBus(os.Getenv(childBus)))
+	}
+	os.Exit(run(m))
+}
 
 // run builds every process with the race detector and runs the tests.
 func run(m *testing.M) int {

@@ -32,11 +32,16 @@ type process struct {
 // launch starts a binary with the given settings and nothing else of ours in
 // its environment.
 func launch(name, log string, settings map[string]string) (*process, error) {
+	return launchFile(binary(name), name, log, settings)
+}
+
+// launchFile is launch for a binary anywhere.
+func launchFile(path, name, log string, settings map[string]string) (*process, error) {
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	p := &process{name: name, cmd: exec.CommandContext(context.Background(), binary(name)), log: log, done: make(chan struct{})}
+	p := &process{name: name, cmd: exec.CommandContext(context.Background(), path), log: log, done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = out, out
 	p.cmd.Env = append(foreignEnvironment(), list(settings)...)
 	err = p.cmd.Start()

@@ -13,6 +13,7 @@ import (
 	"doorcode/pkg/bus"
 	"doorcode/pkg/challenge"
 	"doorcode/pkg/event"
+	"doorcode/pkg/faultpoint"
 	"doorcode/pkg/frontend"
 	"doorcode/pkg/limit"
 	"doorcode/pkg/postgres"
@@ -68,6 +69,7 @@ func (f *Front) create(ctx context.Context, call Call, r CreateRequest) (created
 	if err != nil {
 		return Created{}, false, err
 	}
+	faultpoint.Hit("auth.create.read")
 	decision, err := decide.Decide(decide.Facts{
 		Now: facts.Now, Workspace: facts.Workspace, Login: facts.Login,
 		Failures: facts.Budget.Failures, Locked: facts.Budget.Locked, Stopped: facts.StoppedCountries,
@@ -87,6 +89,7 @@ func (f *Front) create(ctx context.Context, call Call, r CreateRequest) (created
 	if err != nil {
 		return Created{}, false, err
 	}
+	faultpoint.Hit("auth.create.taken")
 	e, err := f.issue(d)
 	if err != nil {
 		return Created{}, false, err
@@ -193,6 +196,7 @@ func (f *Front) publish(ctx context.Context, e event.Event, d draft) (Created, b
 		f.log.WarnContext(ctx, "challenge not published", "error", err.Error())
 		return Created{}, false, Unavailable()
 	}
+	faultpoint.Hit("auth.create.published")
 	if ack.Duplicate {
 		e, err = f.stored(ctx, ack)
 		if err != nil {

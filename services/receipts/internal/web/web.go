@@ -16,6 +16,7 @@ import (
 
 	"doorcode/pkg/bus"
 	"doorcode/pkg/event"
+	"doorcode/pkg/faultpoint"
 	"doorcode/pkg/httpserver"
 	"doorcode/pkg/keyring"
 	"doorcode/pkg/problem"
@@ -190,7 +191,9 @@ func (h *Handler) store(ctx context.Context, name string, reports []report.Repor
 			}
 			batch[i] = m
 		}
+		faultpoint.Hit("receipts.verified")
 		err := errors.Join(h.cfg.Publisher.PublishBatch(ctx, batch)...)
+		faultpoint.Hit("receipts.published")
 		if err != nil {
 			h.log.WarnContext(ctx, "receipts not stored", "provider", name, "error", err.Error())
 			return unavailable()

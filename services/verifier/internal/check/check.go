@@ -16,6 +16,7 @@ import (
 	"doorcode/pkg/assertion"
 	"doorcode/pkg/challenge"
 	"doorcode/pkg/event"
+	"doorcode/pkg/faultpoint"
 	"doorcode/pkg/keyring"
 	"doorcode/pkg/otp"
 	"doorcode/pkg/postgres"
@@ -84,6 +85,7 @@ func (c *Checker) Check(ctx context.Context, r event.CheckRequest) (event.CheckR
 	if found.Unrecorded {
 		return event.CheckReply{}, refusalProblem(explanation{refusal: challenge.RefusedExpired})
 	}
+	faultpoint.Hit("check.found")
 	facts := found.Facts
 	question, err := c.question(facts, r)
 	if err != nil {
@@ -142,6 +144,7 @@ func (c *Checker) judge(ctx context.Context, f postgres.Facts, q postgres.Check)
 		return event.CheckReply{}, false, err
 	}
 	if counted {
+		faultpoint.Hit("check.committed")
 		reply, err := c.answer(f, j)
 		return reply, true, err
 	}

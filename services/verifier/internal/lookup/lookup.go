@@ -11,6 +11,7 @@ import (
 	"doorcode/pkg/bus"
 	"doorcode/pkg/challenge"
 	"doorcode/pkg/event"
+	"doorcode/pkg/faultpoint"
 	"doorcode/pkg/keyring"
 	"doorcode/pkg/postgres"
 	"doorcode/pkg/problem"
@@ -84,10 +85,12 @@ func (f *Finder) materialise(ctx context.Context, h challenge.Handle, frontEnd s
 	if issued.FrontEnd != frontEnd {
 		return Found{}, Unknown()
 	}
+	faultpoint.Hit("lookup.read")
 	expired, err := f.store.Materialise(ctx, postgres.Issued{Event: issued, Stream: h.Stream, Sequence: h.Sequence})
 	if err != nil {
 		return Found{}, err
 	}
+	faultpoint.Hit("lookup.inserted")
 	if expired {
 		return Found{Facts: factsOf(issued), Unrecorded: true}, nil
 	}

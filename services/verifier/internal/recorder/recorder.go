@@ -15,6 +15,7 @@ import (
 
 	"doorcode/pkg/bus"
 	"doorcode/pkg/event"
+	"doorcode/pkg/faultpoint"
 	"doorcode/pkg/postgres"
 )
 
@@ -103,6 +104,7 @@ func (r *Recorder) once(ctx context.Context) error {
 
 // handle records what is whole, in one transaction, and sends the rest to the dead letters.
 func (r *Recorder) handle(ctx context.Context, deliveries []*bus.Delivery) error {
+	faultpoint.Hit("recorder.fetched")
 	var whole []*bus.Delivery
 	var rows []postgres.Batch
 	var problems []error
@@ -131,6 +133,7 @@ func (r *Recorder) record(ctx context.Context, b postgres.Batch) error {
 	if err != nil {
 		return err
 	}
+	faultpoint.Hit("recorder.committed")
 	var ids []string
 	for _, a := range b.Audit {
 		if a.Challenge != "" {

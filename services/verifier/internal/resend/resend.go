@@ -13,6 +13,7 @@ import (
 
 	"doorcode/pkg/challenge"
 	"doorcode/pkg/event"
+	"doorcode/pkg/faultpoint"
 	"doorcode/pkg/limit"
 	"doorcode/pkg/postgres"
 	"doorcode/pkg/problem"
@@ -76,6 +77,7 @@ func (o *Orderer) Resend(ctx context.Context, r event.ResendRequest) (event.Rese
 	if found.Unrecorded {
 		return event.ResendReply{}, ended(challenge.RefusedExpired)
 	}
+	faultpoint.Hit("resend.found")
 	route := routeOf(found.Facts.Routes, r.Channel)
 	for range tries {
 		reply, done, err := o.take(ctx, found.Facts, route, r.Key)
@@ -109,6 +111,7 @@ func (o *Orderer) take(ctx context.Context, f postgres.Facts, route int, key []b
 			return event.ResendReply{}, false, err
 		}
 		if ok {
+			faultpoint.Hit("resend.committed")
 			o.changed(f.ID)
 			o.log.Info("resend taken", "challenge", f.ID, "send", taken.Send, "channel", f.Routes[route].Channel)
 			s, err := o.store.Standing(ctx, f.ID)

@@ -9,6 +9,7 @@ import (
 
 	"doorcode/pkg/bus"
 	"doorcode/pkg/event"
+	"doorcode/pkg/faultpoint"
 )
 
 // Figures of the relay (nats-postgres.md 4).
@@ -81,6 +82,7 @@ func (r *Relay) Drain(ctx context.Context) {
 
 // publish stores events in their streams. The id of an event is that of its message, so that a repeat is dropped.
 func (r *Relay) publish(ctx context.Context, events []event.Event) []error {
+	faultpoint.Hit("relay.read")
 	errs := make([]error, len(events))
 	var batch []bus.Message
 	var at []int
@@ -95,6 +97,7 @@ func (r *Relay) publish(ctx context.Context, events []event.Event) []error {
 	for i, err := range r.bus.PublishBatch(ctx, batch) {
 		errs[at[i]] = err
 	}
+	faultpoint.Hit("relay.published")
 	for i, err := range errs {
 		if err != nil && ctx.Err() == nil {
 			r.log.Warn("event not published", "event", events[i].ID, "type", string(events[i].Type), "error", err)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"doorcode/pkg/challenge"
+	"doorcode/pkg/faultpoint"
 	"doorcode/pkg/postgres"
 )
 
@@ -69,6 +70,7 @@ func (s *Sweep) all(ctx context.Context, end func(context.Context, int) ([]postg
 			ids[i] = e.Challenge
 		}
 		if len(ended) > 0 {
+			faultpoint.Hit("sweep.committed")
 			s.changed(ids...)
 		}
 		if len(ended) < sweepBatch {
