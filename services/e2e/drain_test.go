@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"doorcode/pkg/bus"
 	"doorcode/pkg/client"
 )
 
@@ -47,19 +48,26 @@ func (s *installation) signIn(ctx context.Context, p person) error {
 // queue is how many messages wait for a dispatcher or for its ack.
 func (s *apart) queue(t *testing.T) int {
 	t.Helper()
-	data, err := s.bus.Admin().Request(t.Context(), "doorcode.jetstream.CONSUMER.INFO.DOORCODE_CHALLENGES.email-dispatcher", nil)
+	n, err := s.unacknowledged(t.Context(), bus.Challenges, bus.EmailDispatcher)
 	if err != nil {
 		t.Fatal(err)
+	}
+	return n
+}
+
+// unacknowledged is how many messages of a stream wait for a consumer or for its
+// ack.
+func (s *apart) unacknowledged(ctx context.Context, stream, durable string) (int, error) {
+	data, err := s.bus.Admin().Request(ctx, "doorcode.jetstream.CONSUMER.INFO."+stream+"."+durable, nil)
+	if err != nil {
+		return 0, err
 	}
 	var info struct {
 		Waiting int `json:"num_pending"`
 		Handed  int `json:"num_ack_pending"`
 	}
 	err = json.Unmarshal(data, &info)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return info.Waiting + info.Handed
+	return info.Waiting + info.Handed, err
 }
 
 // recorded counts the audit's rows of a kind, and the challenges that they are

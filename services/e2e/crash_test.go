@@ -1,0 +1,149 @@
+package e2e
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"doorcode/pkg/bus"
+	"doorcode/pkg/bus/bustest"
+	"doorcode/pkg/postgres/pgtest"
+	"doorcode/pkg/provider/sandbox"
+)
+
+// points is the ledger of the campaign in which every process dies at each of its
+// fault points. The laws are tests of their own on that one ledger.
+var points struct { //nolint:gochecknoglobals // one campaign for the whole package
+	once sync.Once
+	*ledger
+}
+
+// pointsLedger runs the campaign in the first test that asks.
+func pointsLedger(t *testing.T) *ledger {
+	t.Helper()
+	points.once.Do(func() { points.ledger = campaignOfPoints(t) })
+	if points.ledger == nil {
+		t.Fatal("the campaign did not come to its end; the first of these tests says why")
+	}
+	return points.ledger
+}
+
+// campaignOfPoints has people sign in until every replica has died at each of its
+// points and lives again.
+func campaignOfPoints(t *testing.T) *ledger {
+	t.Helper()
+	c := newCampaign(t, bustest.StartEmpty(t), pgtest.Open(t), soon)
+	for fault, count := range map[sandbox.WebhookFault]int{sandbox.Duplicate: 3, sandbox.DuplicateNewID: 3, sandbox.Reorder: 10} {
+		err := c.box.AddWebhookFault(fault, count)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), endurance)
+	defer cancel()
+	over, proceed := make(chan struct{}), make(chan struct{})
+	var dying, asleep sync.WaitGroup
+	failed := make(chan error, len(crashPlans())+1)
+	for _, plan := range crashPlans() {
+		dying.Add(len(plan.points))
+		asleep.Go(func() {
+			left := len(plan.points)
+			err := c.execute(ctx, plan, proceed, func(point string) {
+				t.Logf("%s came to %s", plan.replica, point)
+				left--
+				dying.Done()
+			})
+			if err != nil {
+				failed <- err
+				cancel()
+			}
+			dying.Add(-left)
+		})
+	}
+	go func() {
+		dying.Wait()
+		close(over)
+	}()
+	err := c.openWorkspace(ctx)
+	if err != nil {
+		failed <- err
+		cancel()
+	}
+	c.load(ctx, 4*kinds, over)
+	woke := c.wake(ctx, proceed)
+	asleep.Wait()
+	close(failed)
+	var problems []error
+	for err := range failed {
+		problems = append(problems, err)
+	}
+	err = errors.Join(problems...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := c.count(t)
+	l.woke = woke
+	return l
+}
+
+// wake lets the dispatcher go on that stopped with a send in its hands, once others
+// have ended every send, and returns when.
+func (c *campaign) wake(ctx context.Context, proceed chan<- struct{}) time.Time {
+	for ctx.Err() == nil {
+		n, err := c.unacknowledged(ctx, bus.Challenges, bus.EmailDispatcher)
+		if err == nil && n == 0 {
+			break
+		}
+		tick(ctx)
+	}
+	woke := time.Now()
+	close(proceed)
+	return woke
+}
+
+func TestP1_DyingBetweenAnyTwoStepsLosesNoChallenge(t *testing.T) {
+	t.Parallel()
+	pointsLedger(t).account(t, "P1")
+}
+
+func TestP2_DyingBetweenAnyTwoStepsARightCodeSucceedsOnce(t *testing.T) {
+	t.Parallel()
+	pointsLedger(t).account(t, "P2")
+}
+
+func TestP3_DyingBetweenAnyTwoStepsEveryWrongCodeIsCountedOnce(t *testing.T) {
+	t.Parallel()
+	pointsLedger(t).account(t, "P3")
+}
+
+func TestP4_AProcessThatDiesPrintsNoCode(t *testing.T) {
+	t.Parallel()
+	pointsLedger(t).account(t, "P4")
+}
+
+func TestP5_DyingBetweenAnyTwoStepsEveryMessageIsAccountedFor(t *testing.T) {
+	t.Parallel()
+	pointsLedger(t).account(t, "P5")
+}
+
+func TestP6_ADispatcherThatSleptOrDiedCallsNobodyLate(t *testing.T) {
+	t.Parallel()
+	pointsLedger(t).account(t, "P6")
+}
+
+func TestP7_WhileProcessesDieAnswersAreClearAndNothingIsLetIn(t *testing.T) {
+	t.Parallel()
+	pointsLedger(t).account(t, "P7")
+}
+
+func TestP8_WhileTheRecorderDiesACodeIsJudgedRightAfterTheCreate(t *testing.T) {
+	t.Parallel()
+	pointsLedger(t).account(t, "P8")
+}
+
+func TestP9_ReceiptsThatComeAgainChangeNothing(t *testing.T) {
+	t.Parallel()
+	pointsLedger(t).account(t, "P9")
+}
