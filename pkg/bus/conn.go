@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -135,6 +136,10 @@ func (c *Conn) options(name string) []nats.Option {
 // onError hears what no call returns. A refused publish is among it: the server does not answer one, so that its
 // caller sees a time-out.
 func (c *Conn) onError(_ *nats.Conn, sub *nats.Subscription, err error) {
+	if isForgotten(err) {
+		c.log.Warn("answer not allowed any more", "error", err)
+		return
+	}
 	if errors.Is(err, nats.ErrPermissionViolation) {
 		c.fail(fmt.Errorf("the bus refuses a permission: %w", err))
 		return
@@ -144,6 +149,18 @@ func (c *Conn) onError(_ *nats.Conn, sub *nats.Subscription, err error) {
 		subject = sub.Subject
 	}
 	c.log.Warn("bus error", "error", err, "subject", subject)
+}
+
+// isForgotten tells a refused answer from every other refused permission. The right to answer a request is the
+// connection's, and ends with it and after fifteen seconds (`allow_responses`): who answers a request from before a
+// restart of the server, or after having been stopped for a while, is refused. The one that asked does not wait any
+// more, and nothing is wrong with our rights. Only answers go to inboxes (isInbox).
+func isForgotten(err error) bool {
+	if !errors.Is(err, nats.ErrPermissionViolation) {
+		return false
+	}
+	_, quoted, found := strings.Cut(err.Error(), `Publish to "`)
+	return found && isInbox(quoted)
 }
 
 func (c *Conn) onClosed(nc *nats.Conn) {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,6 +56,70 @@ func TestService_Answers(t *testing.T) {
 	answer, err := b.Connect(t, "auth").Request(patience(t), checkSubject, []byte("?"))
 	if err != nil || string(answer) != checkSubject+" ?" {
 		t.Errorf("answer %q, %v", answer, err)
+	}
+}
+
+// lines is a log that hands on each line while there is room.
+type lines chan string
+
+func (l lines) Write(p []byte) (int, error) {
+	select {
+	case l <- string(p):
+	default:
+	}
+	return len(p), nil
+}
+
+func TestService_OutlivesAnAnswerThatAKilledServerLetItGive(t *testing.T) {
+	t.Parallel()
+	b := bustest.Start(t)
+	fatal, log := make(chan error, 8), make(lines, 1024)
+	verifier := b.Open(t, bus.Config{Name: "verifier", Log: slog.New(slog.NewJSONHandler(log, nil)), Fatal: func(err error) { fatal <- err }})
+	asked, proceed := make(chan struct{}, 1), make(chan struct{})
+	service, err := verifier.Serve(patience(t), bus.ServiceConfig{
+		Name: "verifier", Version: "1.0.0", Workers: 4,
+		Endpoints: []bus.Endpoint{{Name: "check", Subject: checkSubject, Handle: func(context.Context, bus.Request) ([]byte, error) {
+			asked <- struct{}{}
+			<-proceed
+			return nil, nil
+		}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = service.Stop(context.Background()) })
+	auth := b.Connect(t, "auth")
+	lost := make(chan error, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_, err := auth.Request(ctx, checkSubject, nil)
+		lost <- err
+	}()
+	<-asked
+	b.Restart(t)
+	bustest.Wait(t, "the verifier is back", func() bool { return verifier.Ready(t.Context()) == nil })
+	close(proceed)
+	if err := <-lost; !errors.Is(err, bus.ErrUnavailable) {
+		t.Errorf("the question of before: %v", err)
+	}
+	deadline := time.NewTimer(20 * time.Second)
+	defer deadline.Stop()
+	for told := false; !told; {
+		select {
+		case err := <-fatal:
+			t.Fatalf("one lost answer ended the service: %v", err)
+		case line := <-log:
+			told = strings.Contains(line, "answer not allowed any more")
+		case <-deadline.C:
+			t.Fatal("the server took an answer to a question that it has forgotten")
+		}
+	}
+	go func() { <-asked }()
+	bustest.Wait(t, "auth is back", func() bool { return auth.Ready(t.Context()) == nil })
+	_, err = auth.Request(patience(t), checkSubject, nil)
+	if err != nil {
+		t.Errorf("the next question: %v", err)
 	}
 }
 
