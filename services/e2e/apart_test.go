@@ -216,7 +216,7 @@ func (s *apart) wantDown(t *testing.T, what string, words ...string) {
 	t.Helper()
 	for _, r := range s.named(words...) {
 		eventually(t, r.name+" names the "+what, func() bool {
-			status, body, err := readyz(r.ops)
+			status, body, err := readyz(t.Context(), r.ops)
 			return err == nil && status == http.StatusServiceUnavailable && strings.Contains(body, what)
 		})
 	}

@@ -109,13 +109,13 @@ func (c *campaign) addReceipts(t *testing.T) {
 func (c *campaign) startAll(t *testing.T) {
 	t.Helper()
 	for _, r := range c.processes() {
-		err := c.launchArmed(r, "")
+		err := c.launchArmed(t.Context(), r, "")
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, r := range c.processes() {
-		err := r.ready(r.ops)
+		err := r.readyIn(t.Context(), r.ops)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -161,7 +161,7 @@ func crashPlans() []crashPlan {
 func (c *campaign) execute(ctx context.Context, plan crashPlan, proceed <-chan struct{}, reached func(point string)) error {
 	r := c.named(plan.replica)[0]
 	for _, point := range plan.points {
-		err := c.launchArmed(r, point)
+		err := c.launchArmed(ctx, r, point)
 		if err != nil {
 			return err
 		}
@@ -178,11 +178,11 @@ func (c *campaign) execute(ctx context.Context, plan crashPlan, proceed <-chan s
 		}
 		reached(point)
 	}
-	err := c.launchArmed(r, "")
+	err := c.launchArmed(ctx, r, "")
 	if err != nil {
 		return err
 	}
-	return r.ready(r.ops)
+	return r.readyIn(ctx, r.ops)
 }
 
 // sleep waits until a process has stopped itself, and lets it go on when told.
@@ -199,7 +199,7 @@ func (c *campaign) sleep(ctx context.Context, r *replica, point string, proceed 
 	case <-proceed:
 	case <-ctx.Done():
 	}
-	return errors.Join(r.cmd.Process.Signal(syscall.SIGCONT), r.ready(r.ops))
+	return errors.Join(r.cmd.Process.Signal(syscall.SIGCONT), r.readyIn(ctx, r.ops))
 }
 
 // settle waits until nothing is on its way any more: no send, no event that is not
@@ -207,7 +207,7 @@ func (c *campaign) sleep(ctx context.Context, r *replica, point string, proceed 
 func (c *campaign) settle(t *testing.T) {
 	t.Helper()
 	for _, r := range c.processes() {
-		err := r.ready(r.ops)
+		err := r.readyIn(t.Context(), r.ops)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -239,8 +239,11 @@ func (c *campaign) left(t *testing.T) string {
 		name  string
 		count int
 	}{
-		{"challenges to record", c.waiting(t, bus.Challenges, bus.Recorder)}, {"open challenges", open}, {"events in the outbox", outbox},
-		{"sends", c.waiting(t, bus.Challenges, bus.EmailDispatcher)}, {"webhooks", c.box.WebhookCounts().Waiting},
+		{"challenges to record", c.waiting(t, bus.Challenges, bus.Recorder)},
+		{"open challenges", open},
+		{"events in the outbox", outbox},
+		{"sends", c.waiting(t, bus.Challenges, bus.EmailDispatcher)},
+		{"webhooks", c.box.WebhookCounts().Waiting},
 		{"deliveries and receipts to record", c.waiting(t, bus.Deliveries, bus.Recorder)},
 	} {
 		if way.count > 0 {

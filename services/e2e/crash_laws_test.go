@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"doorcode/pkg/challenge"
+	"doorcode/pkg/delivery"
 	"doorcode/pkg/event"
 )
 
@@ -240,9 +241,31 @@ func (l *ledger) noSilentDuplicates() []string {
 			hidden[sendName(m.reference.Challenge, m.reference.Send)]++
 		}
 	}
+	broken = append(broken, l.gaps()...)
 	for send, n := range hidden {
 		if n > unknown[send] {
 			broken = append(broken, fmt.Sprintf("%d messages of send %s are not on record, and %d attempts as unknown", n, send, unknown[send]))
+		}
+	}
+	return broken
+}
+
+// gaps are the hand-overs of which nothing is on record although a later one of
+// the same send is: what a dead dispatcher could not say stands there as unknown.
+func (l *ledger) gaps() []string {
+	numbers := map[string][]int{}
+	for _, a := range l.audit {
+		if a.Detail.Number > 0 {
+			name := sendName(a.Challenge, a.Detail.Send)
+			numbers[name] = append(numbers[name], a.Detail.Number)
+		}
+	}
+	var broken []string
+	for send, on := range numbers {
+		for n := range slices.Max(on) {
+			if !slices.Contains(on, n+1) {
+				broken = append(broken, fmt.Sprintf("of hand-over %d of send %s nothing is on record, of later ones there is", n+1, send))
+			}
 		}
 	}
 	return broken
@@ -261,7 +284,15 @@ func (l *ledger) neverLate() []string {
 			broken = append(broken, fmt.Sprintf("a message to %s came at %s, its code lives until %s", m.To, m.ReceivedAt, e.ExpiresAt))
 		}
 	}
+	if l.late != "" && !slices.ContainsFunc(l.audit, func(a auditRow) bool {
+		return a.Challenge == l.late && a.Kind == string(event.DeliveryAbandoned) && a.Detail.Reason == delivery.ReasonTooLate.String()
+	}) {
+		broken = append(broken, "a send that waited for dead dispatchers until it was too late is not on record as abandoned for that")
+	}
 	for _, m := range l.messages {
+		if m.reference.Challenge == l.late {
+			broken = append(broken, "a send that waited for dead dispatchers until it was too late was made all the same")
+		}
 		if !l.woke.IsZero() && m.ReceivedAt.After(l.woke) {
 			broken = append(broken, "a dispatcher that woke up called the provider for a send that others had ended")
 		}

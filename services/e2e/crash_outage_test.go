@@ -123,7 +123,10 @@ func (p *ownPostgres) kill(ctx context.Context) error {
 		return err
 	}
 	select {
-	case <-p.cluster.Failed():
+	case ended := <-p.cluster.Failed():
+		if ended == nil {
+			return errors.New("postgres ended by itself")
+		}
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -153,11 +156,11 @@ func (c *campaign) outages(nats **process, pg *ownPostgres) []outage {
 	return []outage{
 		{
 			name: "nats killed", away: plain(func() error { return (*nats).signal(syscall.SIGKILL) }),
-			back: plain(func() error {
+			back: func(ctx context.Context) error {
 				var err error
-				*nats, err = c.launchBus()
+				*nats, err = c.launchBus(ctx)
 				return err
-			}),
+			},
 		},
 		{name: "postgres killed", away: pg.kill, back: pg.again},
 		{
@@ -228,7 +231,7 @@ func TestP7_NATSAndPostgresKilledAndStoppedUnderLoadLetNobodyInAndLoseNothing(t 
 	c := newCampaign(t, bustest.StartEmpty(t), pg.db, soon)
 	c.bus.Stop(t)
 	var err error
-	nats, err = c.launchBus()
+	nats, err = c.launchBus(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -277,11 +280,11 @@ func (c *campaign) killAtRandom(ctx context.Context, kills int, log func(format 
 			return err
 		}
 		log("%s killed after %s more", r.name, pause)
-		err = c.launchArmed(r, "")
+		err = c.launchArmed(ctx, r, "")
 		if err != nil {
 			return err
 		}
-		err = r.ready(r.ops)
+		err = r.readyIn(ctx, r.ops)
 		if err != nil {
 			return err
 		}
@@ -308,7 +311,7 @@ func TestP1_ProcessesKilledAtRandomMomentsLoseNothing(t *testing.T) {
 	var dying sync.WaitGroup
 	dying.Go(func() {
 		defer close(over)
-		failed = c.killAtRandom(ctx, 2*len(c.processes()), t.Logf)
+		failed = c.killAtRandom(ctx, len(c.processes()), t.Logf)
 		if failed != nil {
 			cancel()
 		}

@@ -27,7 +27,7 @@ func armedKinds() []string { return []string{"auth", "verifier", "email-dispatch
 
 // armedBinaries builds the processes with their fault points, at the first crash
 // test of a run.
-var armedBinaries = sync.OnceValue(func() error { //nolint:gochecknoglobals // one build for all tests
+var armedBinaries = sync.OnceValue(func() error { // one build for all tests
 	dir := binary("armed")
 	err := os.Mkdir(dir, 0o755)
 	if err != nil {
@@ -46,14 +46,14 @@ var armedBinaries = sync.OnceValue(func() error { //nolint:gochecknoglobals // o
 
 // launchArmed starts a replica with fault points, one of which may be armed. It
 // does not wait until the replica is ready.
-func (s *apart) launchArmed(r *replica, point string) error {
+func (s *apart) launchArmed(ctx context.Context, r *replica, point string) error {
 	settings := maps.Clone(s.settings)
 	maps.Copy(settings, r.settings)
 	if point != "" {
 		settings["FAULTPOINT"] = point
 	}
 	kind := strings.TrimRight(r.name, "-12")
-	p, err := launchFile(binary(filepath.Join("armed", kind)), r.name, filepath.Join(s.dir, r.name+".log"), settings)
+	p, err := launchFile(ctx, binary(filepath.Join("armed", kind)), r.name, filepath.Join(s.dir, r.name+".log"), settings)
 	if err != nil {
 		return err
 	}
@@ -125,9 +125,9 @@ func serveBus(value string) int {
 
 // launchBus starts the bus of an installation as a process of its own, in place of
 // the one inside the test.
-func (s *apart) launchBus() (*process, error) {
+func (s *apart) launchBus(ctx context.Context) (*process, error) {
 	value := strings.Join([]string{s.bus.ConfigFile(), s.bus.StoreDir(), strings.TrimPrefix(s.bus.URL(), "nats://")}, "|")
-	return launchFile(os.Args[0], "nats", filepath.Join(s.dir, "nats.log"), map[string]string{childBus: value})
+	return launchFile(ctx, os.Args[0], "nats", filepath.Join(s.dir, "nats.log"), map[string]string{childBus: value})
 }
 
 func TestFaultPoints_AreNotInTheProcessesThatAreReleased(t *testing.T) {

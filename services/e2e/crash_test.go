@@ -3,14 +3,19 @@ package e2e
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"doorcode/pkg/bus"
 	"doorcode/pkg/bus/bustest"
+	"doorcode/pkg/challenge"
+	"doorcode/pkg/event"
+	"doorcode/pkg/keyring"
 	"doorcode/pkg/postgres/pgtest"
 	"doorcode/pkg/provider/sandbox"
+	"doorcode/pkg/seal"
 )
 
 // points is the ledger of the campaign in which every process dies at each of its
@@ -43,6 +48,7 @@ func campaignOfPoints(t *testing.T) *ledger {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), endurance)
 	defer cancel()
+	late := c.comesTooLate(t)
 	over, proceed := make(chan struct{}), make(chan struct{})
 	var dying, asleep sync.WaitGroup
 	failed := make(chan error, len(crashPlans())+1)
@@ -83,9 +89,57 @@ func campaignOfPoints(t *testing.T) *ledger {
 	if err != nil {
 		t.Fatal(err)
 	}
+	err = c.expire(ctx, late)
+	if err != nil {
+		t.Fatal(err)
+	}
 	l := c.count(t)
-	l.woke = woke
+	l.woke, l.late = woke, late.challenge
 	return l
+}
+
+// comesTooLate issues a challenge as auth does, while no dispatcher runs, and
+// waits until its code is too old to be sent. No setting makes codes live so
+// short, so that the event is made here.
+func (c *campaign) comesTooLate(t *testing.T) *traveller {
+	t.Helper()
+	id, err := challenge.NewID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring, err := keyring.Read(c.settings["DOORCODE_AUTH_EMAIL_CHANNEL_KEY_FILE"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now().UTC().Truncate(time.Microsecond)
+	issued := event.Issued{
+		Challenge: id, Workspace: "acme", Login: "late", LoginVersion: 1, FrontEnd: strings.Split(c.key, "_")[1],
+		Purpose: challenge.SignIn, Channel: "email", Label: "BCD", SupportReference: "0000000V", DigestKey: 1, Digest: make([]byte, 32),
+		TagKey: 1, Policy: challenge.DefaultPolicy(), CreatedAt: now, ResendAt: now.Add(30 * time.Second),
+	}
+	issued.ExpiresAt = now.Add(now.Sub(challenge.NotAfter(now)) + time.Second) // too late in a second
+	envelope, err := seal.Seal(ring, seal.Context{Challenge: id, Channel: "email", NotAfter: challenge.NotAfter(issued.ExpiresAt)}, seal.Content{
+		Code: "123456", Recipient: "late@acme.example", Workspace: "Acme", Label: issued.Label, Reference: issued.SupportReference,
+		CreatedAt: now, ExpiresAt: issued.ExpiresAt,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	issued.Routes = []event.Route{{Channel: "email", Recipient: "l•••@acme.example", Address: make([]byte, 32), PerHour: 20, PerDay: 60, Envelope: envelope}}
+	e, err := event.New(event.ChallengeIssued, "late", "doorcode/auth", now, id, issued)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.bus.Connect(t, "auth").Publish(t.Context(), bus.Message{Subject: "doorcode.challenge.email", ID: e.ID, Header: e.Header(), Data: e.Data})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for time.Now().Before(challenge.NotAfter(issued.ExpiresAt)) {
+		tick(t.Context())
+	}
+	p := &traveller{kind: leaves, login: "late", challenge: id, wrong: map[string]int{}}
+	c.people = append(c.people, p)
+	return p
 }
 
 // wake lets the dispatcher go on that stopped with a send in its hands, once others

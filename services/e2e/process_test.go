@@ -32,16 +32,16 @@ type process struct {
 // launch starts a binary with the given settings and nothing else of ours in
 // its environment.
 func launch(name, log string, settings map[string]string) (*process, error) {
-	return launchFile(binary(name), name, log, settings)
+	return launchFile(context.Background(), binary(name), name, log, settings)
 }
 
-// launchFile is launch for a binary anywhere.
-func launchFile(path, name, log string, settings map[string]string) (*process, error) {
+// launchFile is launch for a binary anywhere. The process outlives ctx.
+func launchFile(ctx context.Context, path, name, log string, settings map[string]string) (*process, error) {
 	out, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	p := &process{name: name, cmd: exec.CommandContext(context.Background(), path), log: log, done: make(chan struct{})}
+	p := &process{name: name, cmd: exec.CommandContext(context.WithoutCancel(ctx), path), log: log, done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = out, out
 	p.cmd.Env = append(foreignEnvironment(), list(settings)...)
 	err = p.cmd.Start()
@@ -102,18 +102,25 @@ func (p *process) printed() string {
 
 // ready waits until /readyz says so, or the process ended.
 func (p *process) ready(operations string) error {
+	return p.readyIn(context.Background(), operations)
+}
+
+// readyIn is ready until ctx ends.
+func (p *process) readyIn(ctx context.Context, operations string) error {
 	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()
 	for {
-		status, _, err := readyz(operations)
+		status, _, err := readyz(ctx, operations)
 		if err == nil && status == http.StatusOK {
 			return nil
 		}
 		select {
 		case <-p.done:
 			return fmt.Errorf("%s ended: %w\n%s", p.name, p.err, p.tail())
+		case <-ctx.Done():
+			return fmt.Errorf("%s is not ready: %w\n%s", p.name, ctx.Err(), p.tail())
 		case <-deadline.C:
 			return fmt.Errorf("%s is not ready\n%s", p.name, p.tail())
 		case <-ticker.C:
@@ -122,10 +129,10 @@ func (p *process) ready(operations string) error {
 }
 
 // readyz returns what /readyz answers.
-func readyz(operations string) (status int, body string, err error) {
+func readyz(ctx context.Context, operations string) (status int, body string, err error) {
 	hc := &http.Client{Timeout: patience}
 	defer hc.CloseIdleConnections()
-	req, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://"+operations+"/readyz", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+operations+"/readyz", nil)
 	if err != nil {
 		return 0, "", err
 	}
