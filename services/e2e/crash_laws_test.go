@@ -20,24 +20,17 @@ func laws() map[string]func(*ledger) []string {
 	}
 }
 
-// account holds a ledger against all laws, or against those that are named, and
-// tells the figures.
-func (l *ledger) account(t *testing.T, names ...string) {
+// account holds a ledger against a law and tells what breaks it.
+func (l *ledger) account(t *testing.T, campaign, name string) {
 	t.Helper()
-	for name, law := range laws() {
-		if len(names) > 0 && !slices.Contains(names, name) {
-			continue
-		}
-		broken := law(l)
-		for i, b := range broken {
-			if i == 5 {
-				t.Errorf("%s is broken %d more times", name, len(broken)-i)
-				break
-			}
-			t.Errorf("%s is broken: %s", name, b)
-		}
+	const enough = 5
+	broken := laws()[name](l)
+	for _, b := range broken[:min(len(broken), enough)] {
+		t.Errorf("%s is broken in the campaign of %s: %s", name, campaign, b)
 	}
-	t.Log(l.figures())
+	if len(broken) > enough {
+		t.Errorf("%s is broken there %d times more", name, len(broken)-enough)
+	}
 }
 
 // figures counts what there is to count.
