@@ -26,7 +26,7 @@ import (
 )
 
 // endurance bounds a whole campaign.
-const endurance = 4 * time.Minute
+const endurance = 6 * time.Minute
 
 // campaign is an installation whose processes die while people sign in. The
 // sandbox lives in the test, so that what it counted survives everything.
