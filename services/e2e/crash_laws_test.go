@@ -101,7 +101,30 @@ func (l *ledger) nothingLost() []string {
 	if l.outbox > 0 {
 		broken = append(broken, fmt.Sprintf("%d events never left the outbox", l.outbox))
 	}
-	return append(broken, l.unfinishedSends()...)
+	return append(append(broken, l.unrecorded()...), l.unfinishedSends()...)
+}
+
+// unrecorded are the events in the streams of which the record knows nothing.
+func (l *ledger) unrecorded() []string {
+	var broken []string
+	recorded, issued := map[string]bool{}, map[string]int{}
+	for _, a := range l.audit {
+		recorded[a.ID] = true
+		if a.Kind == string(event.ChallengeIssued) {
+			issued[a.Challenge]++
+		}
+	}
+	for _, e := range l.issued {
+		if issued[e.Challenge] != 1 {
+			broken = append(broken, fmt.Sprintf("that the challenge of %s was issued is %d times on record", e.Login, issued[e.Challenge]))
+		}
+	}
+	for _, e := range l.told {
+		if !recorded[e.ID] {
+			broken = append(broken, fmt.Sprintf("a %s in the stream is not on record", e.Type))
+		}
+	}
+	return broken
 }
 
 // unfinishedSends are the sends of which no end is on record.

@@ -25,6 +25,7 @@ type ledger struct {
 	outbox      int
 	issued      []event.Issued
 	outcomes    []event.Event
+	told        []event.Event // deliveries and receipts
 	messages    []letter
 	references  map[string]int // how often each came to the sandbox
 	logs        map[string]string
@@ -186,6 +187,9 @@ func (c *campaign) fromStreams(t *testing.T, l *ledger) {
 			t.Fatal(err)
 		}
 		l.issued = append(l.issued, p)
+	}
+	for _, m := range c.bus.Messages(t, bus.Deliveries) {
+		l.told = append(l.told, parsed(t, m))
 	}
 	for _, m := range c.bus.Messages(t, bus.Outcomes) {
 		l.outcomes = append(l.outcomes, parsed(t, m))
