@@ -84,6 +84,7 @@ func foundationRows() []archtest.Row {
 			Package: "pkg/lifecycle", Ours: []string{"pkg/config", "pkg/httpserver", "pkg/telemetry"},
 			Others: []string{group}, Reason: small,
 		},
+		{Package: "pkg/batch", Reason: "how calls wait together is a matter of channels and mutexes alone; what they ask is their caller's"},
 		{Package: "pkg/archtest", Reason: "it judges the tree from outside"},
 		{Package: "pkg/archtest/figures", Ours: []string{"pkg/archtest"}, Reason: "it prints what archtest measures"},
 		{
@@ -99,7 +100,7 @@ func adapterRows() []archtest.Row {
 		postgres = "the adapter of the database knows the domain, and no other adapter"
 		provider = "an adapter knows the contract and its own SDK, never another adapter"
 	)
-	storage := []string{"pkg/config", "pkg/faultpoint", "pkg/limit", "pkg/tracing", "schemas"}
+	storage := []string{"pkg/batch", "pkg/config", "pkg/faultpoint", "pkg/limit", "pkg/tracing", "schemas"}
 	providing := []string{"pkg/config", "pkg/delivery", "pkg/provider"}
 	return []archtest.Row{
 		{Package: "pkg/bus", Ours: []string{"deploy", "pkg/tracing"}, Others: []string{"github.com/nats-io", otel}, Reason: bus},
