@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"doorcode/pkg/batch"
 	"doorcode/pkg/challenge"
 	"doorcode/pkg/event"
 )
@@ -38,39 +39,72 @@ type Facts struct {
 	ExpiresAt time.Time
 }
 
-// Facts reads the immutable part of a challenge, or fails with ErrNoChallenge.
-func (db *DB) Facts(ctx context.Context, id string) (Facts, error) {
-	f := Facts{ID: id}
+// Facts reads the immutable part of a challenge, or fails with ErrNoChallenge. Reads that wait together share a statement,
+// which always begins after they came.
+func (db *DB) Facts(ctx context.Context, id string) (Facts, error) { return db.facts.Do(ctx, id) }
+
+// factsSQL: $1 challenges. It gives a row for each, in their order.
+const factsSQL = `
+SELECT c.id IS NOT NULL, q.id, coalesce(workspace, ''), coalesce(login, ''), coalesce(login_version, 0),
+       coalesce(front_end, ''), coalesce(purpose, ''), coalesce(label, ''), coalesce(support_reference, ''),
+       coalesce(tag_key, 0), coalesce(digest_key, 0), coalesce(routes, '[]'), coalesce(created_at, 'epoch'),
+       coalesce(expires_at, 'epoch')
+  FROM unnest($1::text[]) WITH ORDINALITY AS q(id, n) LEFT JOIN challenges c ON c.id = q.id
+ ORDER BY q.n`
+
+// readFacts reads those of several challenges.
+func (db *DB) readFacts(ctx context.Context, ids []string) ([]batch.Answer[Facts], error) {
+	rows, err := db.pool.Query(ctx, factsSQL, ids)
+	if err != nil {
+		return nil, fmt.Errorf("read challenge: %w", scrub(err))
+	}
+	all, err := pgx.CollectRows(rows, scanFacts)
+	if err != nil {
+		return nil, fmt.Errorf("read challenge: %w", scrub(err))
+	}
+	return all, nil
+}
+
+// scanFacts reads a row of factsSQL.
+func scanFacts(row pgx.CollectableRow) (batch.Answer[Facts], error) {
+	var f Facts
+	var known bool
 	var tagKey, digestKey int16
 	var routes []byte
-	err := db.pool.QueryRow(ctx, `
-		SELECT workspace, login, login_version, front_end, purpose, label, support_reference, tag_key, digest_key,
-		       routes, created_at, expires_at
-		  FROM challenges WHERE id = $1`, id).
-		Scan(&f.Workspace, &f.Login, &f.LoginVersion, &f.FrontEnd, &f.Purpose, &f.Label, &f.SupportReference,
-			&tagKey, &digestKey, &routes, &f.CreatedAt, &f.ExpiresAt)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return Facts{}, ErrNoChallenge
-	}
+	err := row.Scan(&known, &f.ID, &f.Workspace, &f.Login, &f.LoginVersion, &f.FrontEnd, &f.Purpose, &f.Label,
+		&f.SupportReference, &tagKey, &digestKey, &routes, &f.CreatedAt, &f.ExpiresAt)
 	if err != nil {
-		return Facts{}, fmt.Errorf("read challenge: %w", scrub(err))
+		return batch.Answer[Facts]{}, err
+	}
+	if !known {
+		return batch.Answer[Facts]{Err: ErrNoChallenge}, nil
 	}
 	err = json.Unmarshal(routes, &f.Routes)
 	if err != nil {
-		return Facts{}, fmt.Errorf("read the routes of a challenge: %w", scrub(err))
+		return batch.Answer[Facts]{Err: fmt.Errorf("read the routes of a challenge: %w", err)}, nil
 	}
 	f.TagKey, f.DigestKey = uint8(tagKey), uint8(digestKey) //nolint:gosec // Key ids are 1 to 255.
-	return f, nil
+	return batch.Answer[Facts]{Value: f}, nil
 }
 
 // Check is one typed code to judge.
 type Check struct {
 	Challenge string
+	// Workspace and Login are those of the challenge; checks of one login are not put together. They may be left out.
+	Workspace, Login string
 	// MACs name the check: HMAC of check id and tag, the active key's first, then those of older keys, so that a
 	// repeat is known across a rotation.
 	MACs [][]byte
 	// Digest is what the stored digest must equal.
 	Digest []byte
+}
+
+// keys are what no two checks that are judged together may share.
+func (c Check) keys() []string {
+	if c.Login == "" {
+		return []string{c.Challenge}
+	}
+	return []string{c.Challenge, c.Workspace + "/" + c.Login} // A slash stands in none of the three.
 }
 
 // Judgement is what became of a counted check.
@@ -86,19 +120,91 @@ type Judgement struct {
 // budget, whose version must be the challenge's and which must have room; only when both gave a row is the digest
 // compared and the check counted, with its audit and outbox rows. false means that nothing was compared or written:
 // Standing then tells why.
+//
+// Checks that wait together share statement and commit. One whose challenge somebody else held is not waited for by the
+// others: it asks again, and in the end alone.
 func (db *DB) Check(ctx context.Context, c Check) (Judgement, bool, error) {
-	var j Judgement
-	var state string
-	err := db.pool.QueryRow(ctx, checkSQL, c.Challenge, c.MACs, c.Digest, Verifier, challenge.MaxWrongPerDay).
-		Scan(&state, &j.Approved, &j.ChecksLeft, &j.Locked, &j.At)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return Judgement{}, false, nil
+	for range skipTries {
+		j, err := db.checks.Do(ctx, c)
+		if err != nil || !j.skipped {
+			return j.Judgement, j.counted, err
+		}
+		err = pauseSkipped(ctx)
+		if err != nil {
+			return Judgement{}, false, fmt.Errorf("judge check: %w", err)
+		}
+	}
+	j, err := db.checkOne(ctx, c)
+	return j.Judgement, j.counted, err
+}
+
+// judged is what came of one check of a statement.
+type judged struct {
+	Judgement
+	counted bool
+	skipped bool // somebody else held a challenge that looked live
+}
+
+// checkOne judges a check by itself: it waits for its challenge.
+func (db *DB) checkOne(ctx context.Context, c Check) (judged, error) {
+	all, err := db.judge(ctx, checkSQL, []Check{c})
+	if err != nil {
+		return judged{}, err
+	}
+	return all[0], nil
+}
+
+// checkGroup judges the checks of one flight.
+func (db *DB) checkGroup(ctx context.Context, checks []Check) []batch.Answer[judged] {
+	if len(checks) == 1 {
+		return apart(ctx, checks, db.checkOne)
+	}
+	return db.checkTogether(ctx, checks)
+}
+
+// checkTogether judges several in one statement. When one of them fails all, each is judged by itself.
+func (db *DB) checkTogether(ctx context.Context, checks []Check) []batch.Answer[judged] {
+	all, err := db.judge(ctx, checkGroupSQL, checks)
+	if ofOne(err) {
+		return apart(ctx, checks, db.checkOne)
 	}
 	if err != nil {
-		return Judgement{}, false, fmt.Errorf("judge check: %w", scrub(err))
+		return alike[judged](len(checks), err)
 	}
-	j.State = challenge.State(state)
-	return j, true, nil
+	answers := make([]batch.Answer[judged], len(all))
+	for i, j := range all {
+		answers[i].Value = j
+	}
+	return answers
+}
+
+// judge runs one of the two statements that judge checks.
+func (db *DB) judge(ctx context.Context, sql string, checks []Check) ([]judged, error) {
+	ids, digests := make([]string, len(checks)), make([][]byte, len(checks))
+	var macs [][]byte
+	var at places
+	for i, c := range checks {
+		ids[i], digests[i] = c.Challenge, c.Digest
+		at.add(len(c.MACs))
+		macs = append(macs, c.MACs...)
+	}
+	rows, err := db.pool.Query(ctx, sql, Verifier, challenge.MaxWrongPerDay, ids, digests, at.low, at.high, macs)
+	if err != nil {
+		return nil, fmt.Errorf("judge check: %w", scrub(err))
+	}
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (judged, error) {
+		var j judged
+		err := row.Scan(&j.State, &j.Approved, &j.ChecksLeft, &j.Locked, &j.At, &j.skipped)
+		j.counted = j.State != ""
+		if !j.counted {
+			j.Judgement = Judgement{}
+		}
+		return j, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("judge check: %w", scrub(err))
+	}
+	return all, nil
 }
 
 // Standing is where a challenge and its login's budget stand at one moment: what a refusal is explained from.

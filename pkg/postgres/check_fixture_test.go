@@ -40,7 +40,7 @@ func newStage(t testing.TB) *stage {
 		t.Fatal(err)
 	}
 	t.Cleanup(db.Close)
-	s := &stage{t: t, pg: pg, db: db}
+	s := &stage{t: t, pg: pg, db: inForm(t.Name(), db)}
 	s.login("anna")
 	return s
 }

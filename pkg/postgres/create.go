@@ -1,11 +1,13 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
 
 	"doorcode/pkg/account"
+	"doorcode/pkg/batch"
 	"doorcode/pkg/frontend"
 )
 
@@ -34,21 +36,26 @@ type Budget struct {
 // maxLabels bounds how many live labels are read; there are almost six thousand.
 const maxLabels = 500
 
-// createFactsSQL: $1 front-end, $2 workspace, $3 login. It always gives one row.
+// createFactsSQL: $1 front-ends, $2 workspaces, $3 logins, $4 how many labels. It gives a row for each, in their order.
 const createFactsSQL = `
 SELECT c.now, ` + frontEndColumns + `,
        w.id, w.name, w.main_email, coalesce(w.owner, ''), w.group_address, w.mac_key, w.mac,
        l.id, coalesce(l.email, ''), coalesce(l.phone, ''), CASE WHEN l.channel <> 'email' THEN l.channel ELSE '' END, l.role, l.locale, l.mac_key, l.mac,
        b.version, b.failures, b.locked_at IS NOT NULL,
        ARRAY(SELECT label FROM challenges
-              WHERE workspace = $2 AND state = 'pending' AND expires_at > c.now
-              ORDER BY login <> $3 LIMIT $4),
+              WHERE workspace = q.workspace AND state = 'pending' AND expires_at > c.now
+              ORDER BY login <> q.login LIMIT $4),
        ARRAY(SELECT region FROM sms_countries)
   FROM (SELECT clock_timestamp() AS now) AS c
-  LEFT JOIN front_ends f ON f.id = $1
-  LEFT JOIN workspaces w ON w.id = $2
-  LEFT JOIN logins l ON l.workspace = $2 AND l.id = $3
-  LEFT JOIN login_budgets b ON b.workspace = $2 AND b.login = $3 AND b.removed_at IS NULL`
+ CROSS JOIN unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS q(front_end, workspace, login, n)
+  LEFT JOIN front_ends f ON f.id = q.front_end
+  LEFT JOIN workspaces w ON w.id = q.workspace
+  LEFT JOIN logins l ON l.workspace = q.workspace AND l.id = q.login
+  LEFT JOIN login_budgets b ON b.workspace = q.workspace AND b.login = q.login AND b.removed_at IS NULL
+ ORDER BY q.n`
+
+// creating names who asks for a create, and of what.
+type creating struct{ frontEnd, workspace, login string }
 
 // createRow is the row of createFactsSQL; what an outer join did not find is nil.
 type createRow struct {
@@ -75,21 +82,50 @@ func (r *createRow) fields() []any {
 		&r.version, &r.failures, &r.locked, &r.labels, &r.stopped)
 }
 
-// CreateFacts reads them in one statement, uncached. It fails with ErrNoFrontEnd, or with an *IntegrityError for the
-// front-end's row; what is wrong with the others is for whoever has proved to be that front-end.
+// CreateFacts reads them in one statement, uncached; creates that wait together share it. It fails with ErrNoFrontEnd, or
+// with an *IntegrityError for the front-end's row; what is wrong with the others is for whoever has proved to be that
+// front-end.
 func (d *Directory) CreateFacts(ctx context.Context, frontEnd, workspace, login string) (CreateFacts, error) {
-	var r createRow
-	err := d.db.pool.QueryRow(ctx, createFactsSQL, frontEnd, workspace, login, maxLabels).Scan(r.fields()...)
-	if err != nil {
-		return CreateFacts{}, fmt.Errorf("read the facts of a create: %w", scrub(err))
+	return d.facts.Do(ctx, creating{frontEnd: frontEnd, workspace: workspace, login: login})
+}
+
+// readCreateFacts reads those of several creates.
+func (d *Directory) readCreateFacts(ctx context.Context, creates []creating) ([]batch.Answer[CreateFacts], error) {
+	frontEnds, workspaces, logins := make([]string, len(creates)), make([]string, len(creates)), make([]string, len(creates))
+	for i, c := range creates {
+		frontEnds[i], workspaces[i], logins[i] = c.frontEnd, c.workspace, c.login
 	}
+	rows, err := d.db.pool.Query(ctx, createFactsSQL, frontEnds, workspaces, logins, maxLabels)
+	if err != nil {
+		return nil, fmt.Errorf("read the facts of a create: %w", scrub(err))
+	}
+	var answers []batch.Answer[CreateFacts]
+	for rows.Next() {
+		var r createRow
+		err = rows.Scan(r.fields()...)
+		if err != nil {
+			break
+		}
+		answers = append(answers, r.facts(d, creates[len(answers)].workspace))
+	}
+	rows.Close()
+	err = cmp.Or(err, rows.Err())
+	if err != nil {
+		return nil, fmt.Errorf("read the facts of a create: %w", scrub(err))
+	}
+	return answers, nil
+}
+
+// facts checks the row of one create.
+func (r *createRow) facts(d *Directory, workspace string) batch.Answer[CreateFacts] {
 	f := CreateFacts{Now: r.now.UTC(), Labels: r.labels, StoppedCountries: r.stopped}
+	var err error
 	f.FrontEnd, err = r.frontEnd.check(d)
 	if err != nil {
-		return CreateFacts{}, fmt.Errorf("read the facts of a create: %w", err)
+		return batch.Answer[CreateFacts]{Err: fmt.Errorf("read the facts of a create: %w", err)}
 	}
 	r.directory(d, workspace, &f)
-	return f, nil
+	return batch.Answer[CreateFacts]{Value: f}
 }
 
 // directory fills in workspace, login and budget.

@@ -14,7 +14,9 @@ import (
 	"github.com/jackc/pgx/v5/pgtype"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"doorcode/pkg/batch"
 	"doorcode/pkg/config"
+	"doorcode/pkg/limit"
 )
 
 // Settings of every pool, nats-postgres.md 10. The sum of MaxConns over all
@@ -38,7 +40,21 @@ type Config struct {
 // DB is a pool of connections with the statements of doorcode. It is safe for
 // concurrent use.
 type DB struct {
-	pool *pgxpool.Pool
+	pool    *pgxpool.Pool
+	checks  *batch.Group[Check, judged]
+	facts   *batch.Group[string, Facts]
+	missing *batch.Group[Issued, bool]
+	takes   *batch.Group[CreateTake, limit.Answer]
+}
+
+// over puts the statements over a pool.
+func over(pool *pgxpool.Pool, s sharing) *DB {
+	db := &DB{pool: pool}
+	db.checks = group(s, Check.keys, db.checkGroup)
+	db.facts = group(s, nil, reading(db.readFacts))
+	db.missing = group(s, nil, reading(db.materialise))
+	db.takes = group(s, nil, db.takeGroup)
+	return db
 }
 
 // Open connects to Postgres and asks it once. An error never carries the
@@ -52,7 +68,7 @@ func Open(ctx context.Context, cfg Config) (*DB, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database pool: %w", scrub(err))
 	}
-	db := &DB{pool: pool}
+	db := over(pool, shared())
 	err = db.Ping(ctx)
 	if err != nil {
 		pool.Close()
@@ -70,8 +86,12 @@ func (db *DB) Ping(ctx context.Context) error {
 	return nil
 }
 
-// Close waits until every connection is given back and closes all.
+// Close takes no more calls that share statements, waits until every connection is given back and closes all.
 func (db *DB) Close() {
+	db.checks.Close()
+	db.facts.Close()
+	db.missing.Close()
+	db.takes.Close()
 	db.pool.Close()
 }
 
@@ -128,6 +148,13 @@ func override(cc *pgx.ConnConfig, cfg Config) {
 		"statement_timeout":                   "2s",
 		"lock_timeout":                        "250ms",
 		"idle_in_transaction_session_timeout": "5s",
+		// Every statement finds its rows by an index, one after the other, and keeps the plan of its first run: planning
+		// anew takes longer than most take to run, and no figure of a young table may turn a lookup into a scan.
+		"plan_cache_mode":  "force_generic_plan",
+		"enable_seqscan":   "off",
+		"enable_hashjoin":  "off",
+		"enable_mergejoin": "off",
+		"jit":              "off", // it would take the price of a scan that cannot be avoided for a long statement
 	}
 	for name, value := range cfg.Params {
 		params[name] = value

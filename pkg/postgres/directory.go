@@ -12,7 +12,9 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"doorcode/pkg/account"
+	"doorcode/pkg/batch"
 	"doorcode/pkg/event"
+	"doorcode/pkg/frontend"
 	"doorcode/pkg/keyring"
 )
 
@@ -33,12 +35,19 @@ var (
 // A change, the version it raises, its audit rows and its outbox rows are one transaction. Rows are locked in the order
 // workspace, logins, budgets, each by id; a check and a create lock budgets and never a workspace.
 type Directory struct {
-	db   *DB
-	rows *keyring.Ring
+	db        *DB
+	rows      *keyring.Ring
+	facts     *batch.Group[creating, CreateFacts]
+	frontEnds *batch.Group[string, frontend.FrontEnd]
 }
 
 // NewDirectory returns the directory in db, whose rows carry MACs under rows.
-func NewDirectory(db *DB, rows *keyring.Ring) *Directory { return &Directory{db: db, rows: rows} }
+func NewDirectory(db *DB, rows *keyring.Ring) *Directory {
+	d := &Directory{db: db, rows: rows}
+	d.facts = group(shared(), nil, reading(d.readCreateFacts))
+	d.frontEnds = group(shared(), nil, reading(d.readFrontEnds))
+	return d
+}
 
 // Change says who changes what they last saw how.
 type Change struct {

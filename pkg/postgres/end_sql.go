@@ -107,14 +107,14 @@ WITH clean AS MATERIALIZED (
                           AND x.state = 'pending' AND x.login_version <> g.version)
      LIMIT $1
 ), free AS MATERIALIZED (
-    SELECT g.workspace, g.login
+    SELECT clean.*
       FROM login_budgets g JOIN clean ON g.workspace = clean.workspace AND g.login = clean.login
        FOR UPDATE OF g SKIP LOCKED
 )
-UPDATE login_budgets g SET swept_version = clean.version
-  FROM clean JOIN free ON free.workspace = clean.workspace AND free.login = clean.login
- WHERE g.workspace = clean.workspace AND g.login = clean.login
-   AND g.version = clean.version AND g.swept_version = clean.swept_version`
+UPDATE login_budgets g SET swept_version = free.version
+  FROM free
+ WHERE g.workspace = free.workspace AND g.login = free.login
+   AND g.version = free.version AND g.swept_version = free.swept_version`
 
 const cleanChallengesSQL = `
 DELETE FROM challenges WHERE id IN (

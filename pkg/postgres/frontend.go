@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
+	"doorcode/pkg/batch"
 	"doorcode/pkg/frontend"
 )
 
@@ -16,18 +18,39 @@ var ErrNoFrontEnd = errors.New("unknown front-end")
 // frontEndColumns are what scanFrontEnd reads of front_ends, which it calls f.
 const frontEndColumns = `f.id, f.name, f.key_hash, f.key_id, f.scopes, f.workspaces, f.mac_key, f.mac`
 
-// FrontEnd returns a front-end, uncached, so that a key that is taken away ends with the commit. It fails with
-// ErrNoFrontEnd or an *IntegrityError.
+// FrontEnd returns a front-end, uncached, so that a key that is taken away ends with the commit; calls that wait together
+// share a statement, which begins after they came. It fails with ErrNoFrontEnd or an *IntegrityError.
 func (d *Directory) FrontEnd(ctx context.Context, id string) (frontend.FrontEnd, error) {
-	var row frontEndRow
-	err := d.db.pool.QueryRow(ctx, `SELECT `+frontEndColumns+` FROM front_ends f WHERE f.id = $1`, id).Scan(row.fields()...)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return frontend.FrontEnd{}, ErrNoFrontEnd
-	}
+	return d.frontEnds.Do(ctx, id)
+}
+
+// readFrontEnds reads several front-ends, each once however many ask for it.
+func (d *Directory) readFrontEnds(ctx context.Context, ids []string) ([]batch.Answer[frontend.FrontEnd], error) {
+	once := slices.Compact(slices.Sorted(slices.Values(ids)))
+	rows, err := d.db.pool.Query(ctx, `SELECT `+frontEndColumns+` FROM front_ends f WHERE f.id = ANY($1)`, once)
 	if err != nil {
-		return frontend.FrontEnd{}, fmt.Errorf("read front-end: %w", scrub(err))
+		return nil, fmt.Errorf("read front-end: %w", scrub(err))
 	}
-	return row.check(d)
+	known := map[string]batch.Answer[frontend.FrontEnd]{}
+	var row frontEndRow
+	_, err = pgx.ForEachRow(rows, row.fields(), func() error {
+		f, err := row.check(d)
+		known[*row.id] = batch.Answer[frontend.FrontEnd]{Value: f, Err: err}
+		row = frontEndRow{}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read front-end: %w", scrub(err))
+	}
+	answers := make([]batch.Answer[frontend.FrontEnd], len(ids))
+	for i, id := range ids {
+		answer, there := known[id]
+		if !there {
+			answer.Err = ErrNoFrontEnd
+		}
+		answers[i] = answer
+	}
+	return answers, nil
 }
 
 // The kinds of records about API keys. A key that is made ends the former one of its front-end.

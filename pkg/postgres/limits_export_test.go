@@ -8,7 +8,7 @@ import (
 
 // Loose reads the mode of commit inside a transaction of limits.
 func (db *DB) Loose(ctx context.Context, mode *string) error {
-	return db.inTx(ctx, pgx.TxOptions{BeginQuery: beginLoose}, func(tx pgx.Tx) error {
-		return tx.QueryRow(ctx, `SHOW synchronous_commit`).Scan(mode)
-	})
+	return db.loose(ctx, func(b *pgx.Batch) {
+		b.Queue(`SHOW synchronous_commit`).QueryRow(func(row pgx.Row) error { return row.Scan(mode) })
+	}, func(*pgx.Batch) {})
 }

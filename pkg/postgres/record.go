@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"doorcode/pkg/batch"
 	"doorcode/pkg/event"
 	"doorcode/pkg/faultpoint"
 )
@@ -88,24 +89,47 @@ func (db *DB) Record(ctx context.Context, b Batch) error {
 }
 
 // Materialise records one challenge that the recorder has not seen yet, unless it expired already; then it reports
-// true and writes nothing. Whoever comes second changes nothing: all write the same row from the same event.
-func (db *DB) Materialise(ctx context.Context, c Issued) (bool, error) {
-	row, err := json.Marshal(challengeRows([]Issued{c}))
+// true and writes nothing. Whoever comes second changes nothing: all write the same row from the same event. Those that
+// wait together share a statement.
+//
+// Its commit does not wait for the disk: what follows from the row is committed after it and waits for both, and the
+// recorder acknowledges the event only after a commit of its own that came later.
+func (db *DB) Materialise(ctx context.Context, c Issued) (bool, error) { return db.missing.Do(ctx, c) }
+
+// materialised tells in one statement which of some challenges have a row: $1 challenges.
+const materialisedSQL = `SELECT id FROM challenges WHERE id = ANY($1)`
+
+// materialise records several challenges in one round trip and answers which of them had expired.
+func (db *DB) materialise(ctx context.Context, missing []Issued) ([]batch.Answer[bool], error) {
+	rows, err := json.Marshal(challengeRows(missing))
 	if err != nil {
-		return false, fmt.Errorf("record challenge: %w", scrub(err))
+		return nil, fmt.Errorf("record challenge: %w: %w", errContent, err)
 	}
-	tag, err := db.pool.Exec(ctx, recordChallengesSQL+" WHERE x.expires_at > clock_timestamp() ON CONFLICT DO NOTHING", row)
+	ids := make([]string, len(missing))
+	for i, c := range missing {
+		ids[i] = c.Event.Challenge
+	}
+	there := map[string]bool{}
+	err = db.pipe(ctx, func(b *pgx.Batch) {
+		b.Queue(`BEGIN`)
+		b.Queue(looseSQL)
+		b.Queue(recordChallengesSQL+" WHERE x.expires_at > clock_timestamp() ON CONFLICT DO NOTHING", rows)
+		b.Queue(`COMMIT`)
+		b.Queue(markOutdatedSQL, ids) // after the commit: see markOutdated
+		b.Queue(materialisedSQL, ids).Query(func(rows pgx.Rows) error {
+			var id string
+			_, err := pgx.ForEachRow(rows, []any{&id}, func() error { there[id] = true; return nil })
+			return err
+		})
+	})
 	if err != nil {
-		return false, fmt.Errorf("record challenge: %w", scrub(err))
+		return nil, fmt.Errorf("record challenge: %w", err)
 	}
-	if tag.RowsAffected() == 0 {
-		_, err = db.Facts(ctx, c.Event.Challenge)
-		if errors.Is(err, ErrNoChallenge) {
-			return true, nil
-		}
-		return false, err
+	answers := make([]batch.Answer[bool], len(missing))
+	for i, id := range ids {
+		answers[i].Value = !there[id]
 	}
-	return false, db.markOutdated(ctx, []Issued{c})
+	return answers, nil
 }
 
 // markOutdated makes the sweep look at the logins of recorded challenges that a change of the directory has overtaken.

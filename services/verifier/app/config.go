@@ -29,7 +29,7 @@ type Config struct {
 	CheckIDKeyFile   string        `env:"DOORCODE_VERIFIER_CHECK_ID_KEY_FILE,required" help:"Key ring under which check ids are kept."`
 	AssertionKeyFile string        `env:"DOORCODE_VERIFIER_ASSERTION_KEY_FILE,required" help:"Signing keys of the assertions."`
 	Issuer           string        `env:"DOORCODE_VERIFIER_ISSUER" envDefault:"doorcode" help:"Issuer that the assertions name."`
-	Workers          int           `env:"DOORCODE_VERIFIER_WORKERS" envDefault:"32" help:"Requests that are handled at once; more are answered 503."`
+	Workers          int           `env:"DOORCODE_VERIFIER_WORKERS" envDefault:"256" help:"Requests that are handled at once; more are answered 503."`
 }
 
 // Validate refuses settings that do not fit together.

@@ -116,7 +116,9 @@ func (c *Checker) question(f postgres.Facts, r event.CheckRequest) (postgres.Che
 		c.cfg.Log.Error("digest key of a challenge is missing", "key_id", f.DigestKey, "challenge", f.ID, "error", err)
 		return postgres.Check{}, unavailable()
 	}
-	return postgres.Check{Challenge: f.ID, MACs: c.macs(r.CheckID, tag), Digest: digest}, nil
+	return postgres.Check{
+		Challenge: f.ID, Workspace: f.Workspace, Login: f.Login, MACs: c.macs(r.CheckID, tag), Digest: digest,
+	}, nil
 }
 
 // macs returns the names of a check under every check-id key, the active one first.

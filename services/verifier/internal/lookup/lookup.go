@@ -5,8 +5,9 @@ package lookup
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
+	"sync/atomic"
+	"time"
 
 	"doorcode/pkg/bus"
 	"doorcode/pkg/challenge"
@@ -35,6 +36,7 @@ type Finder struct {
 	store   store
 	stream  stream
 	handles *keyring.Ring
+	number  atomic.Uint32 // of the stream, as far as it is known; no stream has the number 0
 }
 
 // New returns a finder over the store, the bus and the ring of the handle keys.
@@ -76,7 +78,7 @@ func (f *Finder) Find(ctx context.Context, r event.HandleRequest) (Found, error)
 	return Found{Facts: facts}, nil
 }
 
-// materialise records the event that a handle points at and reads the row back.
+// materialise records the event that a handle points at. The row holds the event's own facts, whoever wrote it.
 func (f *Finder) materialise(ctx context.Context, h challenge.Handle, frontEnd string) (Found, error) {
 	issued, err := f.read(ctx, h)
 	if err != nil {
@@ -94,22 +96,15 @@ func (f *Finder) materialise(ctx context.Context, h challenge.Handle, frontEnd s
 	if expired {
 		return Found{Facts: factsOf(issued), Unrecorded: true}, nil
 	}
-	facts, err := f.store.Facts(ctx, h.Challenge)
-	if err != nil {
-		return Found{}, fmt.Errorf("read a challenge back: %w", err)
-	}
-	return Found{Facts: facts}, nil
+	return Found{Facts: factsOf(issued)}, nil
 }
 
-// read gets the event of a handle from the bus. The stream's number is asked for each time: a stream that was made anew
-// has another, and its sequences mean other events.
+// read gets the event of a handle from the bus. It must be that of the handle's challenge: in a stream that was made anew
+// the sequences mean other events.
 func (f *Finder) read(ctx context.Context, h challenge.Handle) (event.Issued, error) {
-	number, err := f.stream.StreamNumber(ctx, event.StreamChallenges)
+	err := f.sameStream(ctx, h)
 	if err != nil {
 		return event.Issued{}, err
-	}
-	if number != h.Stream {
-		return event.Issued{}, Unknown()
 	}
 	m, err := f.stream.Get(ctx, event.StreamChallenges, h.Sequence)
 	if errors.Is(err, bus.ErrNotFound) {
@@ -129,11 +124,28 @@ func (f *Finder) read(ctx context.Context, h challenge.Handle) (event.Issued, er
 	return issued, nil
 }
 
-// factsOf returns the facts of a challenge that has no row.
+// sameStream fails with Unknown when a handle is of another stream. The number is asked for when it is not the one that
+// was answered last: only a stream that was made anew has another.
+func (f *Finder) sameStream(ctx context.Context, h challenge.Handle) error {
+	if f.number.Load() == uint32(h.Stream) {
+		return nil
+	}
+	number, err := f.stream.StreamNumber(ctx, event.StreamChallenges)
+	if err != nil {
+		return err
+	}
+	f.number.Store(uint32(number))
+	if number != h.Stream {
+		return Unknown()
+	}
+	return nil
+}
+
+// factsOf returns the facts that an event tells, as Postgres keeps them.
 func factsOf(e event.Issued) postgres.Facts {
 	return postgres.Facts{
 		ID: e.Challenge, Workspace: e.Workspace, Login: e.Login, LoginVersion: e.LoginVersion, FrontEnd: e.FrontEnd,
 		Purpose: e.Purpose, Label: e.Label, SupportReference: e.SupportReference, TagKey: e.TagKey, DigestKey: e.DigestKey,
-		Routes: e.Routes, CreatedAt: e.CreatedAt, ExpiresAt: e.ExpiresAt,
+		Routes: e.Routes, CreatedAt: e.CreatedAt.Truncate(time.Microsecond), ExpiresAt: e.ExpiresAt.Truncate(time.Microsecond),
 	}
 }

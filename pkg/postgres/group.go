@@ -1,0 +1,90 @@
+package postgres
+
+import (
+	"context"
+	"crypto/rand"
+	"math/big"
+	"time"
+
+	"doorcode/pkg/batch"
+)
+
+// sharing says how calls of one kind share statements: as many as one statement takes, and how many statements are out
+// at once. Few are out, so that those that come meanwhile fill the next; all kinds of a process together stay below the
+// connections of its pool.
+type sharing struct{ most, flights int }
+
+// shared is how they do it (measured: BenchmarkCheck).
+func shared() sharing { return sharing{most: 64, flights: 4} }
+
+// group makes the line of one kind of calls.
+func group[Q, A any](s sharing, keys func(Q) []string, fly func(context.Context, []Q) []batch.Answer[A]) *batch.Group[Q, A] {
+	return batch.New(batch.Config[Q, A]{Most: s.most, Flights: s.flights, Keys: keys, Fly: fly})
+}
+
+// Figures of a check that a group skipped because somebody else held its challenge.
+const (
+	skipMin   = 2 * time.Millisecond
+	skipMax   = 10 * time.Millisecond
+	skipTries = 4 // then it asks alone and waits
+)
+
+// pauseSkipped waits a little before a skipped check asks again, each for another time.
+func pauseSkipped(ctx context.Context) error {
+	more, err := rand.Int(rand.Reader, big.NewInt(int64(skipMax-skipMin)))
+	if err != nil {
+		return err
+	}
+	timer := time.NewTimer(skipMin + time.Duration(more.Int64()))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// alike are the answers to n questions that failed in the same way.
+func alike[A any](n int, err error) []batch.Answer[A] {
+	answers := make([]batch.Answer[A], n)
+	for i := range answers {
+		answers[i].Err = err
+	}
+	return answers
+}
+
+// apart answers each question of a group by itself, for a group that failed because of one of them.
+func apart[Q, A any](ctx context.Context, questions []Q, ask func(context.Context, Q) (A, error)) []batch.Answer[A] {
+	answers := make([]batch.Answer[A], len(questions))
+	for i, q := range questions {
+		answers[i].Value, answers[i].Err = ask(ctx, q)
+	}
+	return answers
+}
+
+// reading is a flight of questions that need not be told apart: all in one statement, or each by itself when one of them
+// fails all.
+func reading[Q, A any](read func(context.Context, []Q) ([]batch.Answer[A], error)) func(context.Context, []Q) []batch.Answer[A] {
+	return func(ctx context.Context, questions []Q) []batch.Answer[A] {
+		answers, err := read(ctx, questions)
+		if err == nil {
+			return answers
+		}
+		if len(questions) == 1 || !ofOne(err) {
+			return alike[A](len(questions), err)
+		}
+		return apart(ctx, questions, func(ctx context.Context, q Q) (A, error) {
+			answers, err := read(ctx, []Q{q})
+			if err != nil {
+				var none A
+				return none, err
+			}
+			return answers[0].Value, answers[0].Err
+		})
+	}
+}
+
+// ofOne reports whether a group failed because of one of its questions, so that the others may be answered without it:
+// somebody held a row for too long, or a value cannot be stored or compared.
+func ofOne(err error) bool { return IsContended(err) || IsRejected(err) }
