@@ -381,6 +381,12 @@ func TestTakeCreate_BesideResendsAndChecksThereIsNoDeadlock(t *testing.T) {
 		})
 	}
 	s.wantCount(rounds*4*logins, `SELECT cardinality(times) FROM limits WHERE dimension = 'sms_spend'`)
+	// What ends a deadlock would be put again and not be seen; a session tells its figures when it ends.
+	s.db.Close()
+	s.until("the sessions have ended", func() bool {
+		return s.count(`SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND usename = $1`, string(postgres.RoleVerifier)) == 0
+	})
+	s.wantCount(0, `SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()`)
 }
 
 // wantingNumber is a take of login i for the number that it shares.
