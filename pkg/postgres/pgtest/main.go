@@ -2,6 +2,7 @@ package pgtest
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -28,6 +29,7 @@ const (
 // What ends is called after the tests and before the goroutines are counted.
 // It returns the exit code.
 func Main(m *testing.M, ends ...func()) int {
+	fewer()
 	code, err := run(m)
 	for _, end := range ends {
 		end()
@@ -45,6 +47,17 @@ func Main(m *testing.M, ends ...func()) int {
 		return 1
 	}
 	return 0
+}
+
+// propertyChecks is how often a property is checked beside a database, where each check costs hundreds of statements.
+const propertyChecks = "20"
+
+// fewer lowers rapid's own default for tests beside a database. The flag and RAPID_CHECKS still say otherwise.
+func fewer() {
+	checks := flag.Lookup("rapid.checks")
+	if checks != nil && os.Getenv("RAPID_CHECKS") == "" {
+		_ = checks.Value.Set(propertyChecks) // It is a number.
+	}
 }
 
 // run runs the tests with a cluster.
