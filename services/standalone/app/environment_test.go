@@ -5,9 +5,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
+	"pgregory.net/rapid"
+
+	"doorcode/pkg/challenge"
 	"doorcode/pkg/config"
 	"doorcode/pkg/postgres/pgtest"
 	"doorcode/pkg/telemetry"
@@ -104,6 +108,46 @@ func TestEnvironment_GivesEveryProcessWhatItNeeds(t *testing.T) {
 			t.Errorf("%s: %v", process, err)
 		}
 	}
+}
+
+// SEC-14: one process of all takes the settings of each, and none of them switches a limit off there either.
+func TestSEC14_NoEnvironmentSwitchesALimitOff(t *testing.T) {
+	t.Parallel()
+	var names []string
+	for _, s := range config.Describe[auth.Config]() {
+		if s.Default != "" && strings.Trim(s.Default, "0123456789") == "" && s.Name != "DOORCODE_AUTH_SMS_DAILY_CAP" {
+			names = append(names, s.Name)
+		}
+	}
+	plain := installation(t, Config{})
+	rapid.Check(t, func(rt *rapid.T) {
+		name := rapid.SampledFrom(names).Draw(rt, "name")
+		value := rapid.OneOf(
+			rapid.SampledFrom([]string{"", "0", "-1", "off", "none", "unlimited", "1e9", " 0", "0x0"}),
+			rapid.Map(rapid.IntRange(-2, 2), strconv.Itoa), rapid.Map(rapid.Int(), strconv.Itoa),
+		).Draw(rt, "value")
+		a := *plain // of the same folder, which is only named
+		a.around.Environ = []string{name + "=" + value}
+		env := a.environment()
+		env["DOORCODE_DATABASE_URL"] = "postgres://127.0.0.1/doorcode"
+		env["DOORCODE_AUTH_DATABASE_PASSWORD_FILE"] = ""
+		cfg, err := config.Load[auth.Config]("DOORCODE_AUTH_", env.list())
+		if err != nil {
+			if !strings.Contains(err.Error(), name) {
+				rt.Fatalf("%s=%q: %v", name, value, err)
+			}
+			return
+		}
+		policy := challenge.Policy{
+			WrongPerChallenge: cfg.WrongPerChallenge, WrongPerHour: cfg.WrongPerHour, WrongPerDay: cfg.WrongPerDay,
+			LockAfter: cfg.LockAfter, Sends: cfg.SendsPerChallenge,
+		}
+		lowest := min(cfg.LivePerLogin, cfg.PerHour, cfg.PerDay, cfg.GroupPerHour, cfg.GroupPerDay, cfg.NumberPerHour, cfg.NumberPerDay,
+			cfg.CreatesPerClient, cfg.CreatesPerSecond, cfg.EventStreams, cfg.NATSWorkers)
+		if policy.Validate() != nil || lowest < 1 || cfg.LivePerLogin > challenge.MaxLive || cfg.SMSDailyCap < 1 {
+			rt.Fatalf("%s=%q starts with %+v", name, value, cfg)
+		}
+	})
 }
 
 // It shows SEC-70 of deploy/SECURITY.md.
