@@ -7,6 +7,7 @@ package account
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 )
@@ -143,10 +144,17 @@ func ValidateName(name string) error {
 	return nil
 }
 
+// languageTag is the shape of RFC 5646 §2.1: letters first, then parts of which
+// none has more than four digits, as a year or a region has. A locale travels in
+// clear, and a code that somebody puts there by mistake may not (P4).
+func languageTag() *regexp.Regexp {
+	return regexp.MustCompile(`^[A-Za-z]{2,8}(-([A-Za-z]+[0-9]{0,4}|[0-9]{1,4})[A-Za-z]*)*$`)
+}
+
 // ValidateLocale checks a language tag such as `en` or `nl-BE`; empty is
 // allowed and means the default.
 func ValidateLocale(locale string) error {
-	if len(locale) > 35 || strings.Trim(locale, idCharacters) != "" || strings.ContainsAny(locale, "._~") {
+	if len(locale) > 35 || locale != "" && !languageTag().MatchString(locale) {
 		return errors.New("a locale is a language tag such as en or nl-BE")
 	}
 	return nil

@@ -61,13 +61,15 @@ func TestValidateName_RefusesControlCharactersAndLinks(t *testing.T) {
 
 func TestValidateLocale_TakesLanguageTags(t *testing.T) {
 	t.Parallel()
-	for _, l := range []string{"", "en", "nl-BE", "zh-Hant-TW"} {
+	for _, l := range []string{"", "en", "nl-BE", "zh-Hant-TW", "es-419", "de-1996", "sl-rozaj-biske-1994", "frm-1606nict", "de-DE-u-co-phonebk"} {
 		err := ValidateLocale(l)
 		if err != nil {
 			t.Errorf("%q: %v", l, err)
 		}
 	}
-	for _, l := range []string{"en_US", "../x", "e n", strings.Repeat("x", 36), "é"} {
+	for _, l := range []string{
+		"en_US", "../x", "e n", strings.Repeat("x", 36), "é", "e", "en-", "-en", "en--US", "804613", "9147003115", "en-804613", "en-x804613", "en-804613x",
+	} {
 		if ValidateLocale(l) == nil {
 			t.Errorf("%q was taken", l)
 		}

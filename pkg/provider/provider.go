@@ -59,6 +59,32 @@ type Acceptance struct {
 	ProviderID string
 }
 
+// maxMessageID is well above the longest id that was seen of a provider.
+const maxMessageID = 100
+
+// shortestCode is the length of the shortest code (DESIGN 6).
+const shortestCode = 6
+
+// UsableID returns a provider's own name of a message, or nothing if it has not
+// the shape of one, or repeats the recipient or a code: it travels on in events,
+// and whoever answers decides what it says (P4).
+func UsableID(id string, m Message) string {
+	if len(id) > maxMessageID || strings.Trim(id, referenceCharacters) != "" {
+		return ""
+	}
+	local, _, _ := strings.Cut(m.Recipient, "@")
+	number := strings.TrimPrefix(m.Recipient, "+")
+	if id == local || strings.Contains(id, number) {
+		return ""
+	}
+	for _, run := range strings.FieldsFunc(m.Text, func(r rune) bool { return r < '0' || r > '9' }) {
+		if len(run) >= shortestCode && strings.Contains(id, run) {
+			return ""
+		}
+	}
+	return id
+}
+
 // Provider sends one message. The error of Send is always a *Failure, also
 // after a decorator; anything else is a bug (FailureOf copes with it).
 // Implementations are safe for use by many goroutines.

@@ -113,3 +113,22 @@ func TestFailureOf_FindsAFailureAndTrustsNothingElse(t *testing.T) {
 		t.Errorf("a bug became %v", bug)
 	}
 }
+
+func TestUsableID_IsNoCodeAndNoRecipient(t *testing.T) {
+	t.Parallel()
+	mail := provider.Message{Recipient: "ada.7@example.net", Text: "804613 is your code. It works for 10 minutes, until 2026-11-24."}
+	text := provider.Message{Recipient: "+12015550107", Text: "9147003115 is your code.\n\n@lanternbird.example #9147003115"}
+	for id, want := range map[string]bool{
+		"14c5d75ce93.dfd.64b469.filter0001-1": true, "0C000000A1B2C3D4": true, "2026-10": true, "": true,
+		"804613": false, "m.804613-1": false, "ada.7": false, "ada.7@example.net": false, "a b": false, strings.Repeat("a", 101): false,
+	} {
+		if got := provider.UsableID(id, mail); (got == id) != want || got != "" && got != id {
+			t.Errorf("%q of a mail: %q", id, got)
+		}
+	}
+	for id, want := range map[string]bool{"0C000000A1B2C3D4": true, "9147003115": false, "x9147003115": false, "12015550107": false, "+12015550107": false} {
+		if got := provider.UsableID(id, text); (got == id) != want || got != "" && got != id {
+			t.Errorf("%q of a text message: %q", id, got)
+		}
+	}
+}

@@ -38,13 +38,18 @@ type replica struct {
 // newApart prepares an installation; none of its processes runs yet.
 func newApart(t *testing.T) *apart {
 	t.Helper()
-	return newApartOn(t, bustest.StartEmpty(t), pgtest.Open(t))
+	return newApartOn(t, bustest.StartEmpty(t), pgtest.Open(t), signingIn()...)
 }
 
-// newApartOn is newApart on a given bus and database.
-func newApartOn(t *testing.T, b *bustest.Bus, db *pgtest.Database) *apart {
+// signingIn names the replicas that a sign-in by e-mail needs, with one to spare of each worker.
+func signingIn() []string {
+	return []string{"sandbox", "verifier-1", "verifier-2", "auth", "email-dispatcher-1", "email-dispatcher-2"}
+}
+
+// newApartOn is newApart with a bus and a database of the test's choice, and these replicas.
+func newApartOn(t *testing.T, b *bustest.Bus, db *pgtest.Database, names ...string) *apart {
 	t.Helper()
-	ports, err := freePorts(8)
+	ports, err := freePorts(2 + len(names))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +57,7 @@ func newApartOn(t *testing.T, b *bustest.Bus, db *pgtest.Database) *apart {
 	s.auth, s.sandbox, s.http = ports[0], ports[1], &http.Client{Timeout: patience}
 	t.Cleanup(s.http.CloseIdleConnections)
 	s.configure(t)
-	for i, name := range []string{"sandbox", "verifier-1", "verifier-2", "auth", "email-dispatcher-1", "email-dispatcher-2"} {
+	for i, name := range names {
 		kind := strings.TrimRight(name, "-12")
 		variable := "DOORCODE_" + strings.ToUpper(strings.ReplaceAll(kind, "-", "_")) + "_OPERATIONS_LISTEN"
 		r := &replica{name: name, ops: ports[2+i], settings: map[string]string{variable: ports[2+i]}}

@@ -51,7 +51,7 @@ func newCampaign(t *testing.T, b *bustest.Bus, db *pgtest.Database, receipts tim
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &campaign{apart: newApartOn(t, b, db)}
+	c := &campaign{apart: newApartOn(t, b, db, signingIn()...)}
 	// What is shared here is not the sandbox of the installation, which would take its messages with it.
 	tel, err := telemetry.New("sandbox", "error", io.Discard)
 	if err != nil {

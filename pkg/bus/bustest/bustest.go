@@ -4,6 +4,7 @@ package bustest
 
 import (
 	"context"
+	"log/slog"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -28,6 +29,7 @@ type Bus struct {
 	listen string
 	server *embedded.Server
 	admin  *bus.Conn
+	log    *slog.Logger // of the server; nil discards
 }
 
 // Start runs a server on a free port of 127.0.0.1 and applies the streams.
@@ -136,7 +138,7 @@ func (b *Bus) Resume(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
-	server, err := embedded.Start(ctx, embedded.Config{ConfigFile: b.ConfigFile(), StoreDir: b.store, Listen: b.listen})
+	server, err := embedded.Start(ctx, embedded.Config{ConfigFile: b.ConfigFile(), StoreDir: b.store, Listen: b.listen, Log: b.log})
 	if err != nil {
 		t.Fatalf("start the server: %v", err)
 	}
@@ -144,6 +146,11 @@ func (b *Bus) Resume(t testing.TB) {
 	if b.listen == anyPort { // Later on the address stays, so that URL may be called at any time.
 		b.listen = strings.TrimPrefix(server.URL(), "nats://")
 	}
+}
+
+// LogTo gives the server a log from its next start on.
+func (b *Bus) LogTo(log *slog.Logger) {
+	b.log = log
 }
 
 // Restart is Stop and Resume. Use Wait with a connection's Ready to go on when it is back.

@@ -18,34 +18,10 @@ import (
 // database `doorcode` whose owner is the superuser doorcode. URL of the result is plain and may be refused by now.
 func Secure(t testing.TB, certificate, key []byte, rules string) *local.Cluster {
 	t.Helper()
+	c := serve(t, settings())
 	ctx, cancel := lasting(t)
 	defer cancel()
-	bin, err := local.FindOrInstall(ctx, "", t.Output())
-	if err != nil {
-		t.Fatal("pgtest: find postgres:", err)
-	}
-	dir, err := os.MkdirTemp("", "doorcode-pgtest-") //nolint:usetesting // t.TempDir lies below a folder that the server's user cannot pass
-	if err != nil {
-		t.Fatal("pgtest:", err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	err = os.Chmod(dir, 0o711)
-	if err != nil {
-		t.Fatal("pgtest:", err)
-	}
-	c, err := local.Start(ctx, local.Config{Dir: filepath.Join(dir, "data"), BinDir: bin, Settings: settings()})
-	if err != nil {
-		t.Fatal("pgtest: start postgres:", err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := lasting(t)
-		defer cancel()
-		err := c.Remove(ctx)
-		if err != nil {
-			t.Error("pgtest: stop postgres:", err)
-		}
-	})
-	err = errors.Join(
+	err := errors.Join(
 		c.EnsureDatabase(ctx, "doorcode"),
 		give(c.Dir(), "postgres.pem", certificate), give(c.Dir(), "postgres.key", key), give(c.Dir(), "pg_hba.conf", []byte(rules)),
 		reload(ctx, c,

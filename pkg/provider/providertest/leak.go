@@ -41,6 +41,7 @@ func (s Suite) RunNoLeak(t *testing.T, newProvider NewHTTPProvider, secrets ...s
 		"an escaped repetition":           Echo(Reply{Status: 400, Body: list}, url.QueryEscape),
 		"a page that repeats it all":      Echo(Reply{Status: 502, Body: "<pre>%s</pre>"}, plain),
 		"an odd id that repeats it all":   Answer(Reply{Status: 202, Header: map[string]string{"X-Message-Id": "ada.7@example.net " + SampleCode}}),
+		"the code as id":                  Answer(Reply{Status: 202, Header: map[string]string{"X-Message-Id": "m." + SampleCode}}),
 		"a redirect that repeats it":      Answer(Reply{Status: 307, Header: map[string]string{"Location": "/?to=ada.7@example.net&code=" + SampleCode}}),
 		"a reset":                         Reset(),
 		"an answer that is no HTTP":       Garbage(),

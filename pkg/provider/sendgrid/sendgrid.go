@@ -35,8 +35,6 @@ const (
 	// referenceArgument is the custom argument that receipts echo. Its name
 	// collides with no key of an event (providers.md 2.4).
 	referenceArgument = "dlv"
-	// maxMessageID is well above the longest id that was seen.
-	maxMessageID = 100
 )
 
 // Client sends e-mail for one account. It is safe for use by many goroutines.
@@ -151,7 +149,7 @@ func (c *Client) judge(r *rest.Response, m provider.Message) (provider.Acceptanc
 	header := http.Header(r.Headers)
 	class := provider.Classify(r.StatusCode)
 	if class.Result == delivery.Accepted {
-		return provider.Acceptance{ProviderID: messageID(header)}, nil
+		return provider.Acceptance{ProviderID: provider.UsableID(header.Get("X-Message-Id"), m)}, nil
 	}
 	problems, err := parseProblems(r.Body)
 	detail := problems.text()
@@ -220,15 +218,4 @@ func isSender(field string) bool { return field == "from" || strings.HasPrefix(f
 func isRecipient(field string) bool {
 	parts := strings.Split(field, ".")
 	return len(parts) >= 3 && parts[0] == "personalizations" && parts[2] == "to"
-}
-
-// messageID returns the id of an acceptance, or nothing if it has not the
-// shape of one (providers.md 2.4): it travels on in events.
-func messageID(h http.Header) string {
-	const characters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."
-	id := h.Get("X-Message-Id")
-	if len(id) > maxMessageID || strings.Trim(id, characters) != "" {
-		return ""
-	}
-	return id
 }

@@ -13,9 +13,6 @@ import (
 	"doorcode/pkg/provider"
 )
 
-// maxMessageID is well above the longest id that was seen.
-const maxMessageID = 100
-
 // scalar is a string of an answer. The vendor says that every value is one;
 // numbers came too, and anything else is kept as it is written.
 type scalar string
@@ -158,15 +155,4 @@ func (r *reply) pause(now time.Time) time.Duration {
 		return provider.MinRetryAfter
 	}
 	return asked
-}
-
-// messageID returns the id of the first part, or nothing if it has not the
-// shape of one or repeats the recipient's number: it travels on in events.
-func (a answer) messageID(number string) string {
-	const characters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."
-	id := string(a.Messages[0].ID)
-	if len(id) > maxMessageID || strings.Trim(id, characters) != "" || strings.Contains(id, number) {
-		return ""
-	}
-	return id
 }

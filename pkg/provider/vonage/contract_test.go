@@ -33,6 +33,7 @@ func suite() providertest.Suite {
 			"an odd status that repeats it all":   providertest.Echo(reply(`{"messages":[{"status":"%s"}]}`), quoted),
 			"an odd message id":                   providertest.Echo(reply(`{"messages":[{"status":"0","message-id":"%s"}]}`), quoted),
 			"the number as message id":            providertest.Answer(reply(`{"messages":[{"status":"0","message-id":"12015550107"}]}`)),
+			"the code as message id":              providertest.Answer(reply(`{"messages":[{"status":"0","message-id":"` + providertest.SampleCode + `"}]}`)),
 			"a list that repeats it all and ends": providertest.Echo(reply(`{"messages":[{"status":"0","error-text":"%s"`), quoted),
 			"a page that repeats it all, with OK": providertest.Echo(reply(`<pre>%s</pre>`), func(s string) string { return s }),
 		},

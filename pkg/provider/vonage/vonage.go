@@ -102,7 +102,7 @@ func (c *Client) Send(ctx context.Context, m provider.Message) (provider.Accepta
 	}
 	class, detail := e.reply.judge()
 	if class.Result == delivery.Accepted {
-		return provider.Acceptance{ProviderID: e.reply.answer.messageID(digits(m))}, nil
+		return provider.Acceptance{ProviderID: provider.UsableID(string(e.reply.answer.Messages[0].ID), m)}, nil
 	}
 	f := &provider.Failure{Result: class.Result, Reason: class.Reason, Status: e.reply.status, Breaks: class.Breaks}
 	f.Detail = provider.Redact(detail, known...)
