@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -352,7 +353,7 @@ func newError(status int, answer []byte) *Error {
 func newHTTPError(res *http.Response, answer []byte) *Error {
 	e := newError(res.StatusCode, answer)
 	seconds, err := strconv.Atoi(res.Header.Get("Retry-After"))
-	if err == nil && seconds > 0 {
+	if err == nil && seconds > 0 && seconds < math.MaxInt32 {
 		e.RetryAfter = time.Duration(seconds) * time.Second
 	}
 	return e
