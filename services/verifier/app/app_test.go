@@ -26,11 +26,11 @@ import (
 // house is a rig with key files, in which verifiers run.
 type house struct {
 	*verifiertest.Rig
-	t   *testing.T
+	t   testing.TB
 	cfg Config
 }
 
-func newHouse(t *testing.T) *house {
+func newHouse(t testing.TB) *house {
 	t.Helper()
 	h := &house{Rig: verifiertest.New(t), t: t}
 	dir := t.TempDir()
