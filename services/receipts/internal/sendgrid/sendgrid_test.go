@@ -348,3 +348,27 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// FuzzVerify holds that nothing is signed but what was, and that no header or key breaks the check.
+func FuzzVerify(f *testing.F) {
+	f.Add(vectorSignature, vectorTimestamp, []byte(vectorBody), vectorKey)
+	f.Add(vectorSignature, vectorTimestamp[:9], []byte(vectorTimestamp[9:]+vectorBody), vectorKey)
+	f.Add("", "", []byte(nil), "")
+	f.Add("MAA=", vectorTimestamp, []byte("[]"), vectorKey+"\n"+vectorKey)
+	f.Add("MAYCAQACAQA=", vectorTimestamp, []byte("[]"), "AAAA")
+	f.Fuzz(func(t *testing.T, signature, timestamp string, body []byte, text string) {
+		vector := keys(t, vectorKey)
+		err := sendgrid.Verify(vector, signature, timestamp, body, vectorNow())
+		if err == nil && (timestamp != vectorTimestamp || string(body) != vectorBody) {
+			t.Errorf("%q %q is signed by %q", timestamp, body, signature)
+		}
+		parsed, err := sendgrid.ParseKeys(text)
+		if err != nil {
+			return
+		}
+		if len(parsed) < 1 || len(parsed) > 2 {
+			t.Errorf("%d keys in %q", len(parsed), text)
+		}
+		_ = sendgrid.Verify(parsed, signature, timestamp, body, vectorNow())
+	})
+}

@@ -352,3 +352,29 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// FuzzParseSecrets holds that the file of secrets gives one or two, and that a refusal tells none.
+func FuzzParseSecrets(f *testing.F) {
+	for _, seed := range []string{"", "secret-of-the-account", "one\ntwo\n", "one\ntwo\nthree", " \r\n one \r\n", "\x00", strings.Repeat("x", 1000)} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		secrets, err := vonage.ParseSecrets(text)
+		if err != nil {
+			for _, line := range strings.Fields(text) {
+				if len(line) > 20 && strings.Contains(err.Error(), line) {
+					t.Errorf("the refusal %v tells a secret", err)
+				}
+			}
+			return
+		}
+		if len(secrets) < 1 || len(secrets) > 2 {
+			t.Errorf("%d secrets", len(secrets))
+		}
+		for _, s := range secrets {
+			if s.IsZero() || !strings.Contains(text, s.Reveal()) || strings.Contains(fmt.Sprintf("%v %+v %#v", s, s, s), s.Reveal()) && len(s.Reveal()) > 12 {
+				t.Errorf("the secret %q of %q", s.Reveal(), text)
+			}
+		}
+	})
+}
