@@ -29,6 +29,8 @@ func (e Endpoint) Base() (string, error) {
 		return "", errors.New("base URL: must begin with https:// or http://")
 	case u.Hostname() == "":
 		return "", errors.New("base URL: has no host")
+	case strings.Contains(u.Hostname(), "%"):
+		return "", errors.New("base URL: the host has a zone")
 	case u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.Trim(u.Path, "/") != "":
 		return "", errors.New("base URL: must be scheme and host alone")
 	case e.Live && u.Scheme != "https":

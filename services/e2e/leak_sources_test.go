@@ -60,14 +60,14 @@ func newLedger(t *testing.T) *ledger {
 // walPlace is a place in the WAL.
 type walPlace uint64
 
-func (p walPlace) String() string { return fmt.Sprintf("%X/%X", uint64(p)>>32, uint32(p)) } //nolint:gosec // the low half
+func (p walPlace) String() string { return fmt.Sprintf("%X/%X", uint64(p)>>32, uint32(p)) }
 
 // end is where the WAL ends now.
 func (l *ledger) end(t *testing.T) walPlace {
 	t.Helper()
 	var bytes int64
 	l.Scan(t, `SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn`, nil, &bytes)
-	return walPlace(bytes) //nolint:gosec // not negative
+	return walPlace(bytes)
 }
 
 // documents are all that the server wrote: the dump by tables, the WAL by relations, the files by relations, its
@@ -212,7 +212,7 @@ func (l *ledger) wal(t *testing.T) []evidence {
 		}
 		d.data = data
 		all = append(all, d)
-		covered = walPlace(high<<32|low) + walPlace(length) //nolint:gosec // not negative
+		covered = walPlace(high<<32|low) + walPlace(length)
 	}
 	if len(all) == 0 || end > covered+1024 {
 		t.Fatalf("the WAL is read until %s of %s", covered, end)
@@ -230,13 +230,13 @@ func walRecord(folder string, at walPlace, length int) ([]byte, error) {
 		case at%walPage == 0:
 			at += walPageHead
 		}
-		part := make([]byte, min(length, int(walPage-at%walPage))) //nolint:gosec // at most a page
+		part := make([]byte, min(length, int(walPage-at%walPage)))
 		name := fmt.Sprintf("%08X%08X%08X", 1, uint64(at)>>32, uint64(at)%(1<<32)/walSegment)
 		file, err := os.Open(filepath.Join(folder, name))
 		if err != nil {
 			return nil, err
 		}
-		_, err = file.ReadAt(part, int64(at%walSegment)) //nolint:gosec // within a segment
+		_, err = file.ReadAt(part, int64(at%walSegment))
 		err = errors.Join(err, file.Close())
 		if err != nil {
 			return nil, err

@@ -51,7 +51,6 @@ type loud struct {
 	demo     string
 	signer   *ecdsa.PrivateKey // of webhooks that the test makes up
 	people   int
-	wanted   []string // addresses and numbers whose messages have to arrive
 }
 
 // guarded is a buffer that a server writes to.

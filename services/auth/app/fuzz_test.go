@@ -42,8 +42,10 @@ func FuzzHeaders(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, name, value string) {
 		for _, one := range []struct{ method, path, body string }{
-			{"GET", "/v1/workspaces/w", ""}, {"PUT", "/v1/workspaces/w", `{"name": "Acme", "main_email": "info@example.com"}`},
-			{"POST", "/v1/challenges", `{"workspace": "w", "login": "nobody"}`}, {"GET", "/v1/challenges/AQEAAA/events", ""},
+			{"GET", "/v1/workspaces/w", ""},
+			{"PUT", "/v1/workspaces/w", `{"name": "Acme", "main_email": "info@example.com"}`},
+			{"POST", "/v1/challenges", `{"workspace": "w", "login": "nobody"}`},
+			{"GET", "/v1/challenges/AQEAAA/events", ""},
 		} {
 			req := (&http.Request{
 				Method: one.method, URL: &url.URL{Path: one.path}, Header: http.Header{}, Body: io.NopCloser(strings.NewReader(one.body)),

@@ -2,7 +2,6 @@ package site
 
 import (
 	"bytes"
-
 	"io"
 	"log/slog"
 	"net/http"
@@ -44,10 +43,10 @@ func FuzzSite(f *testing.F) {
 	signIn := httptest.NewRequestWithContext(f.Context(), http.MethodPost, "/sign-in", strings.NewReader("email="+Email+"&password="+Password))
 	signIn.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	handler.ServeHTTP(rec, signIn)
-	if rec.Code != http.StatusSeeOther || len(rec.Result().Cookies()) == 0 { //nolint:bodyclose // of a recorder
+	if rec.Code != http.StatusSeeOther || len(rec.Result().Cookies()) == 0 {
 		f.Fatalf("the sign-in is answered %d", rec.Code)
 	}
-	waiting := rec.Result().Cookies()[0] //nolint:bodyclose // of a recorder
+	waiting := rec.Result().Cookies()[0]
 	for _, path := range []string{"/", "/sign-in", "/code", "/code/resend", "/code/cancel?x", "/home", "/sign-out", "/nothing", "/%00"} {
 		for _, body := range []string{"", "code=123456", "code=%00", "code=<script>alert(1)</script>", "email=jo&password=", "a;b", "%zz", "code=1&code=2"} {
 			f.Add("POST", path, body, "application/x-www-form-urlencoded", "")

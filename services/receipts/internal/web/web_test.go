@@ -45,7 +45,7 @@ func now() time.Time { return time.Unix(1_795_472_115, 0) }
 
 // bench is the webhooks over a real bus.
 type bench struct {
-	t       *testing.T
+	t       testing.TB
 	bus     *bustest.Bus
 	handler *web.Handler
 	tel     telemetry.Telemetry
@@ -71,7 +71,7 @@ func (l *lines) String() string {
 	return l.buf.String()
 }
 
-func newBench(t *testing.T, change ...func(*web.Config)) *bench {
+func newBench(t testing.TB, change ...func(*web.Config)) *bench {
 	t.Helper()
 	b := &bench{t: t, bus: bustest.Start(t), logs: &lines{}}
 	var err error

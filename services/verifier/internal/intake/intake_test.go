@@ -127,6 +127,9 @@ func TestDelivery_RefusesWhatIsNotWhole(t *testing.T) {
 func FuzzIssued(f *testing.F) {
 	f.Add([]byte(`{}`))
 	f.Add([]byte(`{"challenge":"AAAAAAAAAAAAAAAAAAAAAA","routes":[{}]}`))
+	for _, v := range eventtest.Vectors(f) {
+		f.Add([]byte(v.Data))
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		p, err := intake.Issued(event.Event{Type: event.ChallengeIssued, Data: data})
 		if err == nil && (len(p.Routes) == 0 || p.Policy.Validate() != nil) {
@@ -134,6 +137,10 @@ func FuzzIssued(f *testing.F) {
 		}
 		_, _ = intake.Parse(bus.Message{Data: data})
 		_, _ = intake.Delivery(event.Event{Type: event.DeliveryAttempted, Data: data})
+		receipt, err := intake.Receipt(event.Event{Type: event.ReceiptRecorded, Data: data})
+		if err == nil && (receipt.Challenge == "") != (len(receipt.AddressHash) > 0) {
+			t.Error("a receipt about two things, or about nothing, was taken")
+		}
 	})
 }
 
