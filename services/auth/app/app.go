@@ -3,7 +3,6 @@ package app
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -17,6 +16,7 @@ import (
 	"doorcode/pkg/keyring"
 	"doorcode/pkg/lifecycle"
 	"doorcode/pkg/postgres"
+	"doorcode/pkg/strictjson"
 	"doorcode/pkg/telemetry"
 	"doorcode/services/auth/internal/decide"
 	"doorcode/services/auth/internal/front"
@@ -94,18 +94,20 @@ func readJWKS(path string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the key set: %w", err)
 	}
+	// Nothing is served that is not known to be public: no private member (RFC 7517 §9.3), wherever it stands.
 	var set struct {
-		Keys []map[string]any `json:"keys"`
+		Keys []struct {
+			Type      string `json:"kty"`
+			Curve     string `json:"crv"`
+			ID        string `json:"kid"`
+			Use       string `json:"use"`
+			Algorithm string `json:"alg"`
+			X         string `json:"x"`
+		} `json:"keys"`
 	}
-	if json.Unmarshal(data, &set) != nil || len(set.Keys) == 0 {
-		return nil, fmt.Errorf("read the key set %s: it is not a JSON Web Key Set", path)
-	}
-	for _, key := range set.Keys {
-		_, private := key["d"]
-		_, symmetric := key["k"]
-		if private || symmetric {
-			return nil, fmt.Errorf("read the key set %s: it holds a private key", path)
-		}
+	err = strictjson.Decode(data, &set)
+	if err != nil || len(set.Keys) == 0 {
+		return nil, fmt.Errorf("read the key set %s: it is not a JSON Web Key Set of public keys on Ed25519 alone", path)
 	}
 	return data, nil
 }
