@@ -43,8 +43,13 @@ verify: lint ## Lint, and check that generated files and go.mod are current.
 	@$(GO) mod verify
 
 .PHONY: bench
-bench: ## Run all benchmarks.
+bench: build ## Measure full sign-ins, processes apart, beside the floor. BENCH="-short" tries it, BENCH=go runs Go's benchmarks.
+ifeq ($(BENCH),go)
 	$(CLUSTER) $(GO) test -run '^$$' -bench . -benchmem $(PACKAGES)
+else
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/ github.com/nats-io/nats-server/v2
+	@./bin/bench $(BENCH)
+endif
 
 .PHONY: fuzz
 fuzz: ## Fuzz every parser of what comes from outside, for FUZZTIME (5m) each. PACKAGES=./pkg/otp narrows it.

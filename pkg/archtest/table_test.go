@@ -232,6 +232,15 @@ func serviceRows() []archtest.Row {
 			}),
 			Others: metrics, Reason: "it runs all processes in one, with a bus and a database of its own",
 		},
+		{
+			Package: "services/bench/...",
+			Ours: []string{
+				"pkg/account", "pkg/bus", "pkg/event", "pkg/httpserver", "pkg/keyring", "pkg/lifecycle", "pkg/postgres", "pkg/postgres/local",
+				"services/bench/...",
+			},
+			Others: []string{"github.com/HdrHistogram/hdrhistogram-go", "gonum.org/v1/plot", pgx},
+			Reason: "it measures the binaries from outside and imports no process; the packages reach what lies beneath: bus, database and directory",
+		},
 		{Package: "services/e2e/...", Tests: true, Reason: "whatever end-to-end tests need stands in their test files"},
 	}
 }
@@ -244,8 +253,8 @@ func walls() []archtest.Wall {
 			Reason: "only pkg/bus speaks NATS",
 		},
 		{
-			Module: "github.com/jackc", Behind: []string{"pkg/postgres/...", "services/e2e/..."},
-			Reason: "only pkg/postgres speaks to the database",
+			Module: "github.com/jackc", Behind: []string{"pkg/postgres/...", "services/bench/internal/database", "services/e2e/..."},
+			Reason: "only pkg/postgres speaks to the database, and who measures what the database costs without it",
 		},
 		{
 			Module: "database/sql", Behind: nil,
