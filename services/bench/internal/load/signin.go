@@ -43,13 +43,14 @@ type FrontEnd struct {
 	http      *http.Client
 	inbox     *inbox.Inbox
 	free      chan Person
+	patience  time.Duration // with a message
 }
 
 // NewFrontEnd returns the front-end of a key, whose people are the first of the directory. Nobody signs in twice at
 // once, and whoever did so longest ago is the next.
 func NewFrontEnd(address, key string, people int, box *inbox.Inbox) *FrontEnd {
 	f := &FrontEnd{
-		base: "http://" + address, key: "Bearer " + key, inbox: box, free: make(chan Person, people),
+		base: "http://" + address, key: "Bearer " + key, inbox: box, free: make(chan Person, people), patience: patience,
 		http: &http.Client{Timeout: patience, Transport: &http.Transport{
 			MaxConnsPerHost: connections, MaxIdleConns: connections, MaxIdleConnsPerHost: connections, DisableCompression: true,
 		}},
@@ -107,7 +108,7 @@ func (f *FrontEnd) signIn(ctx context.Context, p Person, begun time.Time) (map[S
 
 // await returns the code of the message and when the provider was called.
 func (f *FrontEnd) await(ctx context.Context, p Person) (string, time.Time, error) {
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(f.patience)
 	defer timer.Stop()
 	select {
 	case a := <-f.inbox.Arrivals(p.Recipient):
