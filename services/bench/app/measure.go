@@ -158,6 +158,10 @@ func (b *bench) waiting(ctx context.Context, admin *bus.Conn) (int, error) {
 // floor times what lies beneath doorcode, one at a time: the round trip to auth's key set, a publish to a stream that
 // nobody consumes, and a commit.
 func (b *bench) floor(ctx context.Context, admin *bus.Conn, auth string) (map[string]report.Latency, error) {
+	subject, err := event.SubjectOf(event.CheckRejected, "")
+	if err != nil {
+		return nil, err
+	}
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport}
@@ -168,7 +172,7 @@ func (b *bench) floor(ctx context.Context, admin *bus.Conn, auth string) (map[st
 	}{
 		{report.FloorHTTP, func() error { return get(ctx, client, "http://"+auth+"/.well-known/jwks.json") }},
 		{report.FloorPublish, func() error {
-			_, err := admin.Publish(ctx, bus.Message{Subject: "doorcode.outcome.floor", ID: rand.Text(), Data: make([]byte, eventSize)})
+			_, err := admin.Publish(ctx, bus.Message{Subject: subject, ID: rand.Text(), Data: make([]byte, eventSize)})
 			return err
 		}},
 		{report.FloorCommit, func() error { return b.database.Commit(ctx) }},
