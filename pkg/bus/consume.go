@@ -48,34 +48,41 @@ func (c *Conn) Consumer(ctx context.Context, stream, durable string) (*Consumer,
 // A fetch that has begun is not ended by ctx: messages that are already here would be lost until their ack is overdue.
 // So wait is short, and whoever drains lets the last fetch end (nats-postgres.md 3).
 func (c *Consumer) Fetch(ctx context.Context, limit int, wait time.Duration) ([]*Delivery, error) {
+	var deliveries []*Delivery
+	err := c.Hand(ctx, limit, wait, func(d *Delivery) { deliveries = append(deliveries, d) })
+	return deliveries, err
+}
+
+// Hand is Fetch for who need not wait for the last message before the first is worked on: take gets each as it comes, one
+// after the other, and none after Hand has returned.
+func (c *Consumer) Hand(ctx context.Context, limit int, wait time.Duration, take func(*Delivery)) error {
 	err := ctx.Err()
 	if err != nil {
-		return nil, fmt.Errorf("fetch: %w", err)
+		return fmt.Errorf("fetch: %w", err)
 	}
 	if !c.conn.nc.IsConnected() {
 		// The client would leave a subscription behind for each fetch that it cannot send.
-		return nil, fmt.Errorf("fetch: %w", ErrUnavailable)
+		return fmt.Errorf("fetch: %w", ErrUnavailable)
 	}
 	batch, err := c.pull.Fetch(limit, jetstream.FetchMaxWait(wait))
 	if err != nil {
-		return nil, fmt.Errorf("fetch: %w", lost(err))
+		return fmt.Errorf("fetch: %w", lost(err))
 	}
-	var deliveries []*Delivery
 	for msg := range batch.Messages() {
 		delivery, metaErr := newDelivery(msg)
 		if metaErr != nil {
 			err = errors.Join(err, metaErr)
 			continue
 		}
-		deliveries = append(deliveries, delivery)
+		take(delivery)
 	}
 	if batch.Error() != nil {
 		err = errors.Join(err, batch.Error())
 	}
 	if err != nil {
-		return deliveries, fmt.Errorf("fetch: %w", lost(err))
+		return fmt.Errorf("fetch: %w", lost(err))
 	}
-	return deliveries, nil
+	return nil
 }
 
 // lost marks what was not answered by the server itself as ErrUnavailable.

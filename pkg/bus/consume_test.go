@@ -3,6 +3,7 @@ package bus_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -42,6 +43,25 @@ func pending(t *testing.T, b *bustest.Bus, durable string) int {
 		t.Fatal(err)
 	}
 	return consumer.CachedInfo().NumAckPending
+}
+
+// The second message is there only once the first was worked on: who gathered both first would wait for it in vain.
+func TestConsumer_HandsEachMessageAsItComes(t *testing.T) {
+	t.Parallel()
+	b := bustest.Start(t)
+	auth := b.Connect(t, "auth")
+	publish(t, auth, "0")
+	consumer := openConsumer(t, b.Connect(t, "email-dispatcher"), bus.Challenges, bus.EmailDispatcher)
+	var handed []string
+	err := consumer.Hand(patience(t), 3, wait, func(d *bus.Delivery) {
+		handed = append(handed, d.ID)
+		if len(handed) < 3 {
+			publish(t, auth, strconv.Itoa(len(handed)))
+		}
+	})
+	if err != nil || !slices.Equal(handed, []string{"0", "1", "2"}) {
+		t.Errorf("handed %v, %v", handed, err)
+	}
 }
 
 func TestConsumer_FetchesExactlyWhatItIsAskedFor(t *testing.T) {

@@ -20,10 +20,10 @@ import (
 	"doorcode/pkg/tracing"
 )
 
-// Source hands out sends. A fetch that has begun runs to its end; what comes
-// with an error is handled too.
+// Source hands out up to that many sends, each as it comes and within wait. What
+// has begun runs to its end; what comes with an error is handled too.
 type Source interface {
-	Fetch(ctx context.Context, limit int, wait time.Duration) ([]*bus.Delivery, error)
+	Hand(ctx context.Context, limit int, wait time.Duration, take func(*bus.Delivery)) error
 }
 
 // Publisher stores events and dead letters, once per id.

@@ -35,9 +35,11 @@ const (
 	// fetchWait is how long a fetch waits for its first message. Drain waits
 	// for it, because a running fetch is not cancelled (nats-postgres.md 3).
 	fetchWait = 2 * time.Second
-	// topUpWait is how long a fetch waits for more once the first message is
-	// there and already worked on: a code does not wait for company.
-	topUpWait = 10 * time.Millisecond
+	// topUpWait is how long a fetch goes on once the first message is there: each
+	// further one is worked on as it comes, and under load one question to the
+	// broker brings many. It is short, because what comes while a result cannot
+	// be published is worked on too (P5).
+	topUpWait = 100 * time.Millisecond
 )
 
 // Engine is one dispatcher. It runs once.
@@ -204,8 +206,8 @@ func (e *Engine) put(n int) {
 	}
 }
 
-// fetch takes as many messages as there are free workers and starts each. The
-// first one starts before the broker is asked for more.
+// fetch takes as many messages as there are free workers and starts each as it
+// comes. An empty bus is asked for one, and for more once that is there.
 func (e *Engine) fetch(ctx context.Context, free int) error {
 	defer func() { e.put(free) }()
 	limit := 1
@@ -213,15 +215,15 @@ func (e *Engine) fetch(ctx context.Context, free int) error {
 		if free == 0 || !e.ready(ctx) {
 			return nil
 		}
-		handed, err := e.fetcher.Fetch(ctx, limit, wait)
-		free -= len(handed)
-		for _, d := range handed {
+		before := free
+		err := e.fetcher.Hand(ctx, limit, wait, func(d *bus.Delivery) {
+			free--
 			e.start(ctx, d)
-		}
+		})
 		if err != nil {
 			return fmt.Errorf("fetch: %w", err)
 		}
-		if len(handed) == 0 {
+		if free == before {
 			return nil
 		}
 		limit = free

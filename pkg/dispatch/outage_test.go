@@ -227,12 +227,50 @@ type countingSource struct {
 	began chan struct{}
 }
 
-func (s *countingSource) Fetch(ctx context.Context, limit int, wait time.Duration) ([]*bus.Delivery, error) {
+func (s *countingSource) Hand(ctx context.Context, limit int, wait time.Duration, take func(*bus.Delivery)) error {
 	select {
 	case s.began <- struct{}{}:
 	default:
 	}
-	return s.Source.Fetch(ctx, limit, wait)
+	return s.Source.Hand(ctx, limit, wait, take)
+}
+
+// patientSource goes on only once a message that it handed over has reached the provider.
+type patientSource struct {
+	Source
+	reached func()
+}
+
+func (s *patientSource) Hand(ctx context.Context, limit int, wait time.Duration, take func(*bus.Delivery)) error {
+	return s.Source.Hand(ctx, limit, wait, func(d *bus.Delivery) {
+		take(d)
+		s.reached()
+	})
+}
+
+// A code does not wait for those that come with it.
+func TestEngine_SendsEachAsItComes(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const n = 6
+	w.issueMany(t, n)
+	handed := 0
+	w.start(t, func(cfg *Config) {
+		cfg.Source = &patientSource{Source: cfg.Source, reached: func() {
+			handed++
+			ctx, ticker := w.context(t), time.NewTicker(time.Millisecond)
+			defer ticker.Stop()
+			for len(w.fake.Received()) < handed {
+				select {
+				case <-ticker.C:
+				case <-ctx.Done():
+					t.Errorf("%d handed over, %d sent", handed, len(w.fake.Received()))
+					return
+				}
+			}
+		}}
+	})
+	w.await(t, n)
 }
 
 func TestP1_ReplicasThatStopAndStartLoseAndDoubleNothing(t *testing.T) {

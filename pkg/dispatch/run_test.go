@@ -26,14 +26,14 @@ type source struct {
 	err     error
 }
 
-func (s *source) Fetch(_ context.Context, limit int, wait time.Duration) ([]*bus.Delivery, error) {
+func (s *source) Hand(_ context.Context, limit int, wait time.Duration, _ func(*bus.Delivery)) error {
 	s.fetches.Add(1)
 	s.limit.Store(int64(limit))
 	if s.err != nil {
-		return nil, s.err
+		return s.err
 	}
 	<-time.NewTimer(wait).C // an empty bus keeps a fetch for its whole wait
-	return nil, nil
+	return nil
 }
 
 // run starts an engine on a source inside a bubble.

@@ -76,7 +76,7 @@ func (h *heard) hear(what string) error {
 // nothing is a source that has nothing.
 type nothing struct{}
 
-func (nothing) Fetch(context.Context, int, time.Duration) ([]*bus.Delivery, error) { return nil, nil }
+func (nothing) Hand(context.Context, int, time.Duration, func(*bus.Delivery)) error { return nil }
 
 // asker answers the question of a repeat.
 type asker func() ([]byte, error)
