@@ -1,8 +1,12 @@
 package lookup_test
 
 import (
+	"context"
 	"errors"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"doorcode/pkg/bus"
 	"doorcode/pkg/bus/bustest"
@@ -37,6 +41,65 @@ func TestFind_RecordsWhatTheHandlePointsAt(t *testing.T) {
 		}
 	})
 	r.Want(1, `SELECT count(*) FROM challenges WHERE stream_number = 7`)
+}
+
+// What comes from the event is what comes from the row.
+func TestFind_KnowsTheSameFactsFromEventAndRow(t *testing.T) {
+	t.Parallel()
+	r := verifiertest.New(t)
+	f := lookup.New(r.DB(), r.Bus.Connect(t, "verifier"), r.Handles)
+	c := r.Issue()
+	fromEvent, err := f.Find(t.Context(), c.Request())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fromRow, err := f.Find(t.Context(), c.Request())
+	if diff := cmp.Diff(fromRow, fromEvent, cmpopts.EquateApproxTime(0)); err != nil || diff != "" {
+		t.Errorf("%v (-row +event):\n%s", err, diff)
+	}
+}
+
+// renumbered is a bus whose stream may be made anew, under another number.
+type renumbered struct {
+	*bus.Conn
+	number uint16
+	asked  int
+}
+
+func (r *renumbered) StreamNumber(context.Context, string) (uint16, error) {
+	r.asked++
+	return r.number, nil
+}
+
+func TestFind_AsksForTheNumberOfTheStreamWhenAHandleHasAnother(t *testing.T) {
+	t.Parallel()
+	r := verifiertest.New(t)
+	stream := &renumbered{Conn: r.Bus.Connect(t, "verifier"), number: bustest.Number}
+	f := lookup.New(r.DB(), stream, r.Handles)
+	find := func(number uint16) error {
+		c := r.Issue()
+		handle, err := challenge.Handle{Challenge: c.ID(), Stream: number, Sequence: c.Sequence}.Encode(r.Handles)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = f.Find(t.Context(), event.HandleRequest{Handle: handle, FrontEnd: verifiertest.FrontEnd})
+		return err
+	}
+	for range 3 {
+		err := find(bustest.Number)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if stream.asked != 1 {
+		t.Errorf("asked %d times for a number that stayed", stream.asked)
+	}
+	stream.number++
+	err := find(stream.number)
+	if err != nil {
+		t.Errorf("the first handle of a new stream: %v", err)
+	}
+	unknown(t, "a handle of the former stream", find(bustest.Number))
 }
 
 // It shows SEC-23 and SEC-24 of deploy/SECURITY.md.
