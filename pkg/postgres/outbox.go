@@ -14,10 +14,11 @@ import (
 // never go, holds up nothing behind it. The rows are locked meanwhile and skipped by other relays. It returns how many
 // were deleted and how many publish could not place.
 //
-// An event whose deletion is lost is published again under the same id; the stream and its consumers drop the copy.
+// An event whose deletion is lost is published again under the same id; the stream and its consumers drop the copy. So
+// the commit does not wait for the disk.
 func (db *DB) Relay(ctx context.Context, limit int, publish func(context.Context, []event.Event) []error) (int, int, error) {
 	var done, failed int
-	err := pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
+	err := pgx.BeginTxFunc(ctx, db.pool, pgx.TxOptions{BeginQuery: beginLoose}, func(tx pgx.Tx) error {
 		events, err := waiting(ctx, tx, limit)
 		if err != nil || len(events) == 0 {
 			return err
