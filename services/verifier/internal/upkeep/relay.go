@@ -16,6 +16,7 @@ import (
 const (
 	relayBatch = 200
 	relayEvery = 500 * time.Millisecond
+	relayRest  = 20 * time.Millisecond
 )
 
 // outbox is what the relay needs of Postgres.
@@ -29,7 +30,8 @@ type publisher interface {
 	PublishBatch(ctx context.Context, batch []bus.Message) []error
 }
 
-// Relay carries the outbox to the bus: at once after a local commit, and every half second for what others wrote.
+// Relay carries the outbox to the bus: after a local commit at once, or after a short rest when it has just done so, so
+// that many commits share a round; and every half second for what others wrote.
 type Relay struct {
 	store   outbox
 	bus     publisher
@@ -64,6 +66,17 @@ func (r *Relay) Run(ctx context.Context) {
 			r.count(ctx)
 		}
 		r.Drain(ctx)
+		rest(ctx, relayRest)
+	}
+}
+
+// rest waits for d, or less when ctx ends.
+func rest(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
 	}
 }
 
