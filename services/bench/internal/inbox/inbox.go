@@ -3,7 +3,7 @@
 package inbox
 
 import (
-	"encoding/json"
+	"bytes"
 	"io"
 	"net/http"
 	"strconv"
@@ -84,32 +84,39 @@ func (b *Inbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// mail is what we read of a request.
-type mail struct {
-	Personalizations []struct {
-		To []struct {
-			Email string `json:"email"`
-		} `json:"to"`
-	} `json:"personalizations"`
-	Content []struct {
-		Type  string `json:"type"`
-		Value string `json:"value"`
-	} `json:"content"`
-}
-
-// read returns the first recipient and the code of a request, or nothing.
+// read returns the first recipient and the code of a request, or nothing. It looks for the two places where the adapter
+// writes them instead of decoding the whole, which would be a quarter of what load and provider cost together.
 func read(body []byte) (recipient, code string) {
-	var m mail
-	err := json.Unmarshal(body, &m)
-	if err != nil || len(m.Personalizations) == 0 || len(m.Personalizations[0].To) == 0 {
+	to, found := after(body, `"to":[{`)
+	if !found {
 		return "", ""
 	}
-	for _, c := range m.Content {
-		if c.Type == "text/plain" {
-			code = find(c.Value)
+	text, found := after(body, `"type":"text/plain"`)
+	if !found {
+		return "", ""
+	}
+	return value(to, "email"), find(strings.ReplaceAll(value(text, "value"), `\n`, "\n"))
+}
+
+// after returns what follows a text.
+func after(body []byte, text string) ([]byte, bool) {
+	_, rest, found := bytes.Cut(body, []byte(text))
+	return rest, found
+}
+
+// value returns the first text of a name, as it is written: up to a quote that no backslash stands before. One that does
+// not end is none.
+func value(body []byte, name string) string {
+	rest, found := after(body, `"`+name+`":"`)
+	for i := 0; found && i < len(rest); i++ {
+		switch rest[i] {
+		case '\\':
+			i++
+		case '"':
+			return string(rest[:i])
 		}
 	}
-	return m.Personalizations[0].To[0].Email, code
+	return ""
 }
 
 // find returns the first line of a text that is a code: six to ten digits and nothing else.

@@ -92,6 +92,22 @@ func TestInbox_RefusesWhatIsNoMessage(t *testing.T) {
 	}
 }
 
+func TestRead_ReadsTextsAsTheyAreWritten(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ body, recipient, code string }{
+		{body("kim@acme.example", `say \"\n123456\n\" \\\\`), "kim@acme.example", "123456"},
+		{body("kim@acme.example", `\n123456`) + "trailing", "kim@acme.example", "123456"},
+		{`{"to":[{"name":"Kim","email":"kim@acme.example"}],"type":"text/plain","value":"1234567\\`, "kim@acme.example", ""},
+		{`{"to":[{"email":"kim@acme.example`, "", ""},
+		{`"type":"text/plain","value":"123456"`, "", ""},
+	} {
+		recipient, code := read([]byte(c.body))
+		if recipient != c.recipient || code != c.code {
+			t.Errorf("%s: %q and %q", c.body, recipient, code)
+		}
+	}
+}
+
 func TestFind_TakesALineOfDigitsAlone(t *testing.T) {
 	t.Parallel()
 	for given, want := range map[string]string{
