@@ -9,6 +9,9 @@ import (
 	"doorcode/pkg/event"
 )
 
+// beginRelay starts a transaction whose commit does not wait for the disk.
+const beginRelay = `BEGIN; SET LOCAL synchronous_commit = off`
+
 // Relay hands up to limit events of the outbox to publish, the oldest first, and deletes those for which publish
 // returned no error at their position; the others stay and go to the end, so that a full stream, or an event that can
 // never go, holds up nothing behind it. The rows are locked meanwhile and skipped by other relays. It returns how many
@@ -18,7 +21,7 @@ import (
 // the commit does not wait for the disk.
 func (db *DB) Relay(ctx context.Context, limit int, publish func(context.Context, []event.Event) []error) (int, int, error) {
 	var done, failed int
-	err := pgx.BeginTxFunc(ctx, db.pool, pgx.TxOptions{BeginQuery: beginLoose}, func(tx pgx.Tx) error {
+	err := pgx.BeginTxFunc(ctx, db.pool, pgx.TxOptions{BeginQuery: beginRelay}, func(tx pgx.Tx) error {
 		events, err := waiting(ctx, tx, limit)
 		if err != nil || len(events) == 0 {
 			return err

@@ -147,7 +147,8 @@ func (d *Database) Fill(ctx context.Context, people int, rowKeys string) error {
 	}
 	db, err := postgres.Open(ctx, postgres.Config{
 		URL: d.cluster.URL(Name), Application: "doorcode bench", MaxConns: fillers,
-		Params: map[string]string{"synchronous_commit": "off"},
+		// It is no part of the measurement, and nobody waits for it who could not wait longer.
+		Params: map[string]string{"synchronous_commit": "off", "statement_timeout": "1min", "lock_timeout": "1min"},
 	})
 	if err != nil {
 		return err
