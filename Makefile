@@ -25,7 +25,7 @@ build: ## Build every service into bin/, without C.
 
 .PHONY: test
 test: ## Run all tests with the race detector. PACKAGES=./pkg/otp narrows it.
-	$(CLUSTER) $(GO) test -race $(PACKAGES)
+	$(CLUSTER) $(GO) test -race -timeout 30m $(PACKAGES)
 
 .PHONY: lint
 lint: ## Run the linters and check the formatting.

@@ -130,6 +130,7 @@ func (s *apart) launchBus(ctx context.Context) (*process, error) {
 	return launchFile(ctx, os.Args[0], "nats", filepath.Join(s.dir, "nats.log"), map[string]string{childBus: value})
 }
 
+// It shows SEC-70 of deploy/SECURITY.md.
 func TestFaultPoints_AreNotInTheProcessesThatAreReleased(t *testing.T) {
 	t.Parallel()
 	err := armedBinaries()

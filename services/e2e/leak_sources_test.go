@@ -22,8 +22,8 @@ import (
 // holdsAddresses reports whether a table holds addresses by design.
 func holdsAddresses(table string) bool { return table == "workspaces" || table == "logins" }
 
-// ledger is a Postgres whose own files are read.
-type ledger struct {
+// archive is a Postgres whose own files are read.
+type archive struct {
 	*pgtest.Database
 	server *local.Cluster
 	bin    string
@@ -31,11 +31,11 @@ type ledger struct {
 	tables map[string]string // table that a file of a relation belongs to, by the file's path
 }
 
-// newLedger starts a server that keeps all it can: whole rows in the WAL, old ones too, every statement in its log, and
+// newArchive starts a server that keeps all it can: whole rows in the WAL, old ones too, every statement in its log, and
 // nothing compressed.
-func newLedger(t *testing.T) *ledger {
+func newArchive(t *testing.T) *archive {
 	t.Helper()
-	l := &ledger{tables: map[string]string{}}
+	l := &archive{tables: map[string]string{}}
 	l.Database, l.server = pgtest.Private(t, map[string]string{
 		"wal_level": "logical", "full_page_writes": "on", "wal_compression": "off", "wal_keep_size": "1GB", "log_statement": "all",
 	})
@@ -63,7 +63,7 @@ type walPlace uint64
 func (p walPlace) String() string { return fmt.Sprintf("%X/%X", uint64(p)>>32, uint32(p)) }
 
 // end is where the WAL ends now.
-func (l *ledger) end(t *testing.T) walPlace {
+func (l *archive) end(t *testing.T) walPlace {
 	t.Helper()
 	var bytes int64
 	l.Scan(t, `SELECT pg_current_wal_insert_lsn() - '0/0'::pg_lsn`, nil, &bytes)
@@ -72,7 +72,7 @@ func (l *ledger) end(t *testing.T) walPlace {
 
 // documents are all that the server wrote: the dump by tables, the WAL by relations, the files by relations, its
 // statistics by tables, its log.
-func (l *ledger) documents(t *testing.T) []evidence {
+func (l *archive) documents(t *testing.T) []evidence {
 	t.Helper()
 	l.Exec(t, `ANALYZE`) // The statistics quote rows.
 	l.Exec(t, `CHECKPOINT`)
@@ -89,7 +89,7 @@ func (l *ledger) documents(t *testing.T) []evidence {
 }
 
 // statistics is what the planner knows, by tables.
-func (l *ledger) statistics(t *testing.T) []evidence {
+func (l *archive) statistics(t *testing.T) []evidence {
 	t.Helper()
 	var names, values []string
 	l.Scan(t, `SELECT array_agg(tablename::text), array_agg(concat(most_common_vals, histogram_bounds, most_common_elems))
@@ -103,7 +103,7 @@ func (l *ledger) statistics(t *testing.T) []evidence {
 
 // relations learns which file belongs to which table. The file of the statistics counts as the directory's, because
 // statistics tells them apart.
-func (l *ledger) relations(t *testing.T) {
+func (l *archive) relations(t *testing.T) {
 	t.Helper()
 	var paths, names []string
 	l.Scan(t, `SELECT array_agg(pg_relation_filepath(c.oid)), array_agg(coalesce(i.indrelid, o.oid, c.oid)::regclass::text)
@@ -115,7 +115,7 @@ func (l *ledger) relations(t *testing.T) {
 }
 
 // table is the document of a relation's file without data.
-func (l *ledger) table(source, path string) evidence {
+func (l *archive) table(source, path string) evidence {
 	name := l.tables[path]
 	d := evidence{source: source, name: name, inDirectory: holdsAddresses(name) || name == "pg_statistic"}
 	if name == "" {
@@ -125,7 +125,7 @@ func (l *ledger) table(source, path string) evidence {
 }
 
 // run runs a program of Postgres.
-func (l *ledger) run(t *testing.T, name string, args ...string) []byte {
+func (l *archive) run(t *testing.T, name string, args ...string) []byte {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -150,7 +150,7 @@ func (l *ledger) run(t *testing.T, name string, args ...string) []byte {
 }
 
 // dump is that of all databases, cut at the tables.
-func (l *ledger) dump(t *testing.T) []evidence {
+func (l *archive) dump(t *testing.T) []evidence {
 	t.Helper()
 	var all []evidence
 	current := evidence{source: "dump", name: "beside the tables"}
@@ -178,7 +178,7 @@ const (
 )
 
 // wal is every record since the test began, under the relation whose rows it has.
-func (l *ledger) wal(t *testing.T) []evidence {
+func (l *archive) wal(t *testing.T) []evidence {
 	t.Helper()
 	end := l.end(t)
 	l.Exec(t, `CHECKPOINT`) // It writes down all that came before.
@@ -247,7 +247,7 @@ func walRecord(folder string, at walPlace, length int) ([]byte, error) {
 }
 
 // files are those of the data folder but for the WAL, each under its table.
-func (l *ledger) files(t *testing.T) []evidence {
+func (l *archive) files(t *testing.T) []evidence {
 	t.Helper()
 	root := l.server.Dir()
 	return evidenceBelow(t, root, func(path string) (evidence, bool) {

@@ -24,6 +24,7 @@ import (
 // logins (their rows in the WAL and in files, their statistics) and nowhere else. Left out are the sandbox's messages,
 // for it stands for the recipient's mailbox, and what is named after its content by whoever names it: ids of workspaces
 // and logins, trace ids, subjects. A trace id or the id of a workspace that is made of a code would be seen.
+// It shows SEC-27, SEC-32 and SEC-33 of deploy/SECURITY.md.
 func TestP4_NoCodeAndNoAddressLeaksAnywhere(t *testing.T) {
 	t.Parallel()
 	w := newLoud(t)
@@ -41,7 +42,7 @@ func TestP4_NoCodeAndNoAddressLeaksAnywhere(t *testing.T) {
 	planted := w.plant(t)
 	operated := w.operated(t)
 	documents := append(w.halt(t), operated)
-	documents = append(documents, w.ledger.documents(t)...)
+	documents = append(documents, w.archive.documents(t)...)
 	w.plantInLog(t, documents, planted)
 	for _, d := range documents {
 		w.search.read(d)

@@ -44,7 +44,7 @@ import (
 type loud struct {
 	*apart
 	search   *leakSearch
-	ledger   *ledger
+	archive  *archive
 	traces   *receiver
 	natsLog  *guarded
 	receipts string // address of the webhooks
@@ -68,12 +68,12 @@ func (g *guarded) Write(p []byte) (int, error) {
 // newLoud starts all of it.
 func newLoud(t *testing.T) *loud {
 	t.Helper()
-	w := &loud{search: newLeakSearch(), ledger: newLedger(t), traces: newReceiver(t), natsLog: &guarded{}}
+	w := &loud{search: newLeakSearch(), archive: newArchive(t), traces: newReceiver(t), natsLog: &guarded{}}
 	b := bustest.StartEmpty(t)
 	b.LogTo(slog.New(slog.NewTextHandler(w.natsLog, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	b.Restart(t)
 	bustest.Wait(t, "the bus is back", func() bool { return b.Admin().Ready(t.Context()) == nil })
-	w.apart = newApartOn(t, b, w.ledger.Database, "sandbox", "verifier-1", "verifier-2", "auth", "receipts", "email-dispatcher", "sms-dispatcher", "demo")
+	w.apart = newApartOn(t, b, w.archive.Database, "sandbox", "verifier-1", "verifier-2", "auth", "receipts", "email-dispatcher", "sms-dispatcher", "demo")
 	ports, err := freePorts(2)
 	if err != nil {
 		t.Fatal(err)
