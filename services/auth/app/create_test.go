@@ -387,7 +387,7 @@ func TestCreate_LongestRequestFitsItsEvent(t *testing.T) {
 	id := strings.Repeat("~", 64)
 	email := strings.Repeat("&", 64) + "@" + strings.Repeat(strings.Repeat("a", 61)+".", 3) + "ab"
 	h.must(t, 201, request{method: "PUT", path: "/v1/workspaces/" + id, body: fields{"name": strings.Repeat("<", 100), "main_email": email}})
-	h.must(t, 201, request{method: "PUT", path: "/v1/workspaces/" + id + "/logins/" + id, body: fields{"role": "owner", "email": email, "locale": strings.Repeat("e", 35)}})
+	h.must(t, 201, request{method: "PUT", path: "/v1/workspaces/" + id + "/logins/" + id, body: fields{"role": "owner", "email": email, "locale": "nl-" + strings.Repeat("abcdefgh-", 3) + "abcde"}})
 	h.must(t, 201, request{method: "POST", path: "/v1/challenges", body: fields{
 		"workspace": id, "login": id, "client": fields{"address": "2001:db8:ffff:ffff:ffff:ffff:ffff:ffff", "user_agent": strings.Repeat("<", 1024)},
 	}}.with(strings.Repeat("~", 255)))
