@@ -75,6 +75,11 @@ type panicked struct {
 	stack []byte
 }
 
+// text is what the panic says where it comes out again.
+func (p *panicked) text() string {
+	return fmt.Sprintf("%v\n\nin a flight of pkg/batch:\n%s", p.value, p.stack)
+}
+
 // New returns a group. It panics when Most or Flights is less than one: nothing would ever fly.
 func New[Q, A any](cfg Config[Q, A]) *Group[Q, A] {
 	if cfg.Most < 1 || cfg.Flights < 1 {
@@ -107,7 +112,7 @@ func (g *Group[Q, A]) Do(ctx context.Context, question Q) (A, error) {
 		}
 	}
 	if c.panicked != nil {
-		panic(fmt.Sprintf("%v\n\nin a flight of pkg/batch:\n%s", c.panicked.value, c.panicked.stack))
+		panic(c.panicked.text())
 	}
 	return c.answer.Value, c.answer.Err
 }
@@ -221,7 +226,10 @@ func (g *Group[Q, A]) fly(ctx context.Context, calls []*call[Q, A]) {
 				lost.value, lost.stack = value, debug.Stack()
 			}
 		}
-		g.land(calls, answers, lost)
+		heard := g.land(calls, answers, lost)
+		if lost != nil && !heard {
+			panic(lost.text()) // Nobody else would hear of it.
+		}
 	}()
 	questions := make([]Q, len(calls))
 	for i, c := range calls {
@@ -234,8 +242,8 @@ func (g *Group[Q, A]) fly(ctx context.Context, calls []*call[Q, A]) {
 	}
 }
 
-// land hands out the answers and lets the next flight go.
-func (g *Group[Q, A]) land(calls []*call[Q, A], answers []Answer[A], lost *panicked) {
+// land hands out the answers and lets the next flight go. It reports whether somebody still waited for one.
+func (g *Group[Q, A]) land(calls []*call[Q, A], answers []Answer[A], lost *panicked) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.out--
@@ -253,4 +261,5 @@ func (g *Group[Q, A]) land(calls []*call[Q, A], answers []Answer[A], lost *panic
 		cancel()
 	}
 	g.depart()
+	return calls[0].flight.waiting > 0
 }

@@ -41,7 +41,9 @@ type Facts struct {
 
 // Facts reads the immutable part of a challenge, or fails with ErrNoChallenge. Reads that wait together share a statement,
 // which always begins after they came.
-func (db *DB) Facts(ctx context.Context, id string) (Facts, error) { return db.facts.Do(ctx, id) }
+func (db *DB) Facts(ctx context.Context, id string) (Facts, error) {
+	return ask(ctx, db.facts, id, single(db.readFacts))
+}
 
 // factsSQL: $1 challenges. It gives a row for each, in their order.
 const factsSQL = `
@@ -125,7 +127,7 @@ type Judgement struct {
 // others: it asks again, and in the end alone.
 func (db *DB) Check(ctx context.Context, c Check) (Judgement, bool, error) {
 	for range skipTries {
-		j, err := db.checks.Do(ctx, c)
+		j, err := ask(ctx, db.checks, c, db.checkOne)
 		if err != nil || !j.skipped {
 			return j.Judgement, j.counted, err
 		}
@@ -151,22 +153,24 @@ func (db *DB) checkOne(ctx context.Context, c Check) (judged, error) {
 	if err != nil {
 		return judged{}, err
 	}
+	all[0].skipped = false // It has waited: what looked live to its snapshot has ended meanwhile.
 	return all[0], nil
 }
 
 // checkGroup judges the checks of one flight.
 func (db *DB) checkGroup(ctx context.Context, checks []Check) []batch.Answer[judged] {
 	if len(checks) == 1 {
-		return apart(ctx, checks, db.checkOne)
+		j, err := db.checkOne(ctx, checks[0])
+		return []batch.Answer[judged]{{Value: j, Err: err}}
 	}
 	return db.checkTogether(ctx, checks)
 }
 
-// checkTogether judges several in one statement. When one of them fails all, each is judged by itself.
+// checkTogether judges several in one statement. When one of them fails all, each caller asks by itself.
 func (db *DB) checkTogether(ctx context.Context, checks []Check) []batch.Answer[judged] {
 	all, err := db.judge(ctx, checkGroupSQL, checks)
 	if ofOne(err) {
-		return apart(ctx, checks, db.checkOne)
+		err = errApart
 	}
 	if err != nil {
 		return alike[judged](len(checks), err)

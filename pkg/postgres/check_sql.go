@@ -11,6 +11,8 @@ const blankRoutes = `(SELECT jsonb_agg(r || '{"envelope": ""}' ORDER BY n)
 // d. Budget first would be a free lock-out, and comparing in the first update would let in a login without room
 // (security.md 5.4). A row that changed while its lock was waited for is judged by its newest version; a clock in a
 // condition is not read again for a row that did not change, so the expiry is judged once more in d, after both locks.
+// Whether a challenge is open is asked by its digest, which an ended one has not: no index is about that, so that no plan
+// that was made while hardly any was open can come to read all open ones for one id.
 // A budget keeps the failures of the highest limit there is, not of this challenge's, so that a lower limit now cannot
 // free places under a higher one later.
 //
@@ -37,7 +39,7 @@ WITH q AS MATERIALIZED (
                   routes -> 0 ->> 'channel' AS channel, digest, wrong, wrong_limit, hour_limit, day_limit, lock_limit,
                   expires_at
              FROM challenges
-            WHERE id = q.id AND state = 'pending' AND expires_at > clock_timestamp()
+            WHERE id = q.id AND digest IS NOT NULL AND expires_at > clock_timestamp()
               AND wrong < wrong_limit AND NOT (check_macs && q.macs)
               FOR UPDATE`
 
@@ -109,7 +111,7 @@ const checkTail = `) AS x
 SELECT coalesce(d.state, ''), coalesce(d.hit, false), coalesce(d.checks_left, 0), coalesce(d.locks, false),
        coalesce(d.at, 'epoch'),
        d.n IS NULL AND NOT EXISTS (SELECT FROM one WHERE one.n = q.n)
-           AND EXISTS (SELECT FROM challenges WHERE id = q.id AND state = 'pending' AND expires_at > clock_timestamp()
+           AND EXISTS (SELECT FROM challenges WHERE id = q.id AND digest IS NOT NULL AND expires_at > clock_timestamp()
                           AND wrong < wrong_limit AND NOT (check_macs && q.macs)) AS skipped
   FROM q LEFT JOIN d ON d.n = q.n
  ORDER BY q.n`

@@ -33,7 +33,7 @@ type Budget struct {
 	Locked   bool
 }
 
-// maxLabels bounds how many live labels are read; there are almost six thousand.
+// maxLabels bounds how many live labels of other logins are read; there are almost six thousand.
 const maxLabels = 500
 
 // createFactsSQL: $1 front-ends, $2 workspaces, $3 logins, $4 how many labels. It gives a row for each, in their order.
@@ -42,9 +42,11 @@ SELECT c.now, ` + frontEndColumns + `,
        w.id, w.name, w.main_email, coalesce(w.owner, ''), w.group_address, w.mac_key, w.mac,
        l.id, coalesce(l.email, ''), coalesce(l.phone, ''), CASE WHEN l.channel <> 'email' THEN l.channel ELSE '' END, l.role, l.locale, l.mac_key, l.mac,
        b.version, b.failures, b.locked_at IS NOT NULL,
-       ARRAY(SELECT label FROM challenges
-              WHERE workspace = q.workspace AND state = 'pending' AND expires_at > c.now
-              ORDER BY login <> q.login LIMIT $4),
+       ARRAY((SELECT label FROM challenges
+               WHERE workspace = q.workspace AND login = q.login AND ended_at IS NULL AND expires_at > c.now)
+             UNION ALL
+             (SELECT label FROM challenges
+               WHERE workspace = q.workspace AND ended_at IS NULL AND expires_at > c.now LIMIT $4)),
        ARRAY(SELECT region FROM sms_countries)
   FROM (SELECT clock_timestamp() AS now) AS c
  CROSS JOIN unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS q(front_end, workspace, login, n)
@@ -86,7 +88,7 @@ func (r *createRow) fields() []any {
 // with an *IntegrityError for the front-end's row; what is wrong with the others is for whoever has proved to be that
 // front-end.
 func (d *Directory) CreateFacts(ctx context.Context, frontEnd, workspace, login string) (CreateFacts, error) {
-	return d.facts.Do(ctx, creating{frontEnd: frontEnd, workspace: workspace, login: login})
+	return ask(ctx, d.facts, creating{frontEnd: frontEnd, workspace: workspace, login: login}, single(d.readCreateFacts))
 }
 
 // readCreateFacts reads those of several creates.

@@ -149,7 +149,8 @@ func override(cc *pgx.ConnConfig, cfg Config) {
 		"lock_timeout":                        "250ms",
 		"idle_in_transaction_session_timeout": "5s",
 		// Every statement finds its rows by an index, one after the other, and keeps the plan of its first run: planning
-		// anew takes longer than most take to run, and no figure of a young table may turn a lookup into a scan.
+		// anew takes longer than most take to run. A plan that is kept is one that was made on a quiet night, too: what is
+		// looked up by its id must have no index to be found by but that of the ids (see checkHead).
 		"plan_cache_mode":  "force_generic_plan",
 		"enable_seqscan":   "off",
 		"enable_hashjoin":  "off",
@@ -212,7 +213,7 @@ func IsUnavailable(err error) bool {
 	}
 	for _, known := range []error{
 		context.DeadlineExceeded, context.Canceled, pgconn.ErrConnClosed,
-		io.EOF, io.ErrUnexpectedEOF, net.ErrClosed,
+		io.EOF, io.ErrUnexpectedEOF, net.ErrClosed, batch.ErrClosed,
 	} {
 		if errors.Is(err, known) {
 			return true

@@ -39,7 +39,7 @@ SELECT d.id, d.state FROM d`
 // cancelSQL: $2 challenge. The budget is locked after the challenge and may be missing.
 const cancelSQL = `
 WITH c AS MATERIALIZED (
-    SELECT ` + endColumns + ` FROM challenges x WHERE x.id = $2 AND x.state = 'pending' FOR UPDATE
+    SELECT ` + endColumns + ` FROM challenges x WHERE x.id = $2 AND x.digest IS NOT NULL FOR UPDATE
 ), b AS MATERIALIZED (
     SELECT g.workspace, g.login
       FROM login_budgets g JOIN c ON g.workspace = c.workspace AND g.login = c.login
@@ -86,10 +86,12 @@ WITH c AS MATERIALIZED (
 const endOutdatedSQL = `
 WITH c AS MATERIALIZED (
     SELECT ` + endColumns + `
-      FROM challenges x JOIN login_budgets dirty ON dirty.workspace = x.workspace AND dirty.login = x.login
-     WHERE dirty.unswept AND x.state = 'pending' AND x.login_version <> dirty.version
+      FROM login_budgets dirty CROSS JOIN LATERAL (
+           SELECT * FROM challenges
+            WHERE workspace = dirty.workspace AND login = dirty.login AND ended_at IS NULL AND login_version <> dirty.version
+              FOR UPDATE SKIP LOCKED) AS x
+     WHERE dirty.unswept
      LIMIT $2
-       FOR UPDATE OF x SKIP LOCKED
 )` + sweepBudgets + `, d AS MATERIALIZED (
     SELECT held.*, clock_timestamp() AS at, 'canceled' AS state, 'directory' AS reason, $1::text AS actor
       FROM held WHERE version <> login_version
@@ -104,7 +106,7 @@ WITH clean AS MATERIALIZED (
       FROM login_budgets g
      WHERE g.unswept
        AND NOT EXISTS (SELECT FROM challenges x WHERE x.workspace = g.workspace AND x.login = g.login
-                          AND x.state = 'pending' AND x.login_version <> g.version)
+                          AND x.ended_at IS NULL AND x.login_version <> g.version)
      LIMIT $1
 ), free AS MATERIALIZED (
     SELECT clean.*

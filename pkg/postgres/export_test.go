@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
 	"time"
 
@@ -22,6 +23,34 @@ func ScramVerifier(password string) (string, error) { return scramVerifier(passw
 type Lookup struct {
 	SQL  string
 	Args []any
+}
+
+// Settings returns the settings that every connection of the pool has.
+func (db *DB) Settings() map[string]string { return db.pool.Config().ConnConfig.RuntimeParams }
+
+// OfOne returns the statements about a single challenge or a few, which a quiet night may plan for a busy morning. Their
+// arguments are for c1 and on.
+func OfOne(n int) map[string]Lookup {
+	var ids, workspaces, logins, frontEnds []string
+	var digests [][]byte
+	var low, high []int32
+	for i := range n {
+		ids, workspaces, logins = append(ids, fmt.Sprint("c", i+1)), append(workspaces, fmt.Sprint("ws", (i+1)%100)), append(logins, fmt.Sprint("l", i+1))
+		frontEnds, digests = append(frontEnds, "web"), append(digests, []byte{byte(i)})
+		low, high = append(low, int32(i+1)), append(high, int32(i+1))
+	}
+	return map[string]Lookup{
+		"check":    {checkSQL, []any{Verifier, 20, ids[:1], digests[:1], low[:1], high[:1], digests[:1]}},
+		"checks":   {checkGroupSQL, []any{Verifier, 20, ids, digests, low, high, digests}},
+		"facts":    {factsSQL, []any{ids}},
+		"create":   {createFactsSQL, []any{frontEnds[:1], workspaces[:1], logins[:1], maxLabels}},
+		"standing": {standingSQL, []any{ids[0]}},
+		"cancel":   {cancelSQL, []any{Verifier, ids[0]}},
+		"resend": {resendSQL, []any{
+			ids[0], digests[0], 0, digests[0], 20, 60, []int64{30, 60, 120, 240, 240}, Verifier, 0, []byte("all"), "",
+		}},
+		"mark outdated": {markOutdatedSQL, []any{ids}},
+	}
 }
 
 // Lookups returns the statements of sweep, janitor and recorder with their arguments; handed is for that of the gaps.

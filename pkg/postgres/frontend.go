@@ -21,7 +21,7 @@ const frontEndColumns = `f.id, f.name, f.key_hash, f.key_id, f.scopes, f.workspa
 // FrontEnd returns a front-end, uncached, so that a key that is taken away ends with the commit; calls that wait together
 // share a statement, which begins after they came. It fails with ErrNoFrontEnd or an *IntegrityError.
 func (d *Directory) FrontEnd(ctx context.Context, id string) (frontend.FrontEnd, error) {
-	return d.frontEnds.Do(ctx, id)
+	return ask(ctx, d.frontEnds, id, single(d.readFrontEnds))
 }
 
 // readFrontEnds reads several front-ends, each once however many ask for it.

@@ -3,15 +3,17 @@ package postgres
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"math/big"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
 
 	"doorcode/pkg/batch"
 )
 
 // sharing says how calls of one kind share statements: as many as one statement takes, and how many statements are out
-// at once. Few are out, so that those that come meanwhile fill the next; all kinds of a process together stay below the
-// connections of its pool.
+// at once. Few are out, so that those that come meanwhile fill the next.
 type sharing struct{ most, flights int }
 
 // shared is how they do it (measured: BenchmarkCheck).
@@ -54,37 +56,50 @@ func alike[A any](n int, err error) []batch.Answer[A] {
 	return answers
 }
 
-// apart answers each question of a group by itself, for a group that failed because of one of them.
-func apart[Q, A any](ctx context.Context, questions []Q, ask func(context.Context, Q) (A, error)) []batch.Answer[A] {
-	answers := make([]batch.Answer[A], len(questions))
-	for i, q := range questions {
-		answers[i].Value, answers[i].Err = ask(ctx, q)
+// errApart is a group's answer to all its questions when it failed because of one of them: each is put again by itself, by
+// its own caller, so that nobody waits for the one.
+var errApart = errors.New("a group failed because of one of its questions")
+
+// ask puts a question to a group, and by itself when the group failed because of one of its questions.
+func ask[Q, A any](ctx context.Context, g *batch.Group[Q, A], q Q, alone func(context.Context, Q) (A, error)) (A, error) {
+	a, err := g.Do(ctx, q)
+	if errors.Is(err, errApart) {
+		return alone(ctx, q)
 	}
-	return answers
+	return a, err
 }
 
-// reading is a flight of questions that need not be told apart: all in one statement, or each by itself when one of them
-// fails all.
+// reading is a flight of questions that need not be told apart, all in one statement.
 func reading[Q, A any](read func(context.Context, []Q) ([]batch.Answer[A], error)) func(context.Context, []Q) []batch.Answer[A] {
 	return func(ctx context.Context, questions []Q) []batch.Answer[A] {
 		answers, err := read(ctx, questions)
-		if err == nil {
-			return answers
+		if len(questions) > 1 && ofOne(err) {
+			err = errApart
 		}
-		if len(questions) == 1 || !ofOne(err) {
+		if err != nil {
 			return alike[A](len(questions), err)
 		}
-		return apart(ctx, questions, func(ctx context.Context, q Q) (A, error) {
-			answers, err := read(ctx, []Q{q})
-			if err != nil {
-				var none A
-				return none, err
-			}
-			return answers[0].Value, answers[0].Err
-		})
+		return answers
+	}
+}
+
+// single is read for one question.
+func single[Q, A any](read func(context.Context, []Q) ([]batch.Answer[A], error)) func(context.Context, Q) (A, error) {
+	return func(ctx context.Context, q Q) (A, error) {
+		answers, err := read(ctx, []Q{q})
+		if err != nil {
+			var none A
+			return none, err
+		}
+		return answers[0].Value, answers[0].Err
 	}
 }
 
 // ofOne reports whether a group failed because of one of its questions, so that the others may be answered without it:
-// somebody held a row for too long, or a value cannot be stored or compared.
-func ofOne(err error) bool { return IsContended(err) || IsRejected(err) }
+// somebody held a row for too long, several did and their waits added up to the statement's time-out, or a value cannot be
+// stored or compared.
+func ofOne(err error) bool {
+	var reported *pgconn.PgError
+	late := errors.As(err, &reported) && reported.Code == "57014"
+	return late || IsContended(err) || IsRejected(err)
+}

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 
 	"doorcode/pkg/batch"
 	"doorcode/pkg/limit"
@@ -30,10 +31,28 @@ type Judged struct {
 	Err              error
 }
 
-// CheckTogether judges checks in one statement.
+// ErrApart is what every caller of a group is told that failed because of one of them.
+func ErrApart() error { return errApart }
+
+// CheckFlight judges checks in one statement and does no more, whatever came of it.
+func (db *DB) CheckFlight(ctx context.Context, checks ...Check) []error {
+	var errs []error
+	for _, a := range db.checkTogether(ctx, checks) {
+		errs = append(errs, a.Err)
+	}
+	return errs
+}
+
+// CheckTogether judges checks in one statement, and each by itself when that failed because of one.
 func (db *DB) CheckTogether(ctx context.Context, checks ...Check) []Judged {
 	all := make([]Judged, len(checks))
-	for i, a := range db.checkTogether(ctx, checks) {
+	answers := db.checkTogether(ctx, checks)
+	for i := range answers {
+		if errors.Is(answers[i].Err, errApart) {
+			answers[i].Value, answers[i].Err = db.checkOne(ctx, checks[i])
+		}
+	}
+	for i, a := range answers {
 		all[i] = Judged{Judgement: a.Value.Judgement, Counted: a.Value.counted, Skipped: a.Value.skipped, Err: a.Err}
 	}
 	return all
@@ -41,5 +60,11 @@ func (db *DB) CheckTogether(ctx context.Context, checks ...Check) []Judged {
 
 // TakeTogether takes in one transaction.
 func (db *DB) TakeTogether(ctx context.Context, takes ...CreateTake) []batch.Answer[limit.Answer] {
-	return db.takeGroup(ctx, takes)
+	answers := db.takeGroup(ctx, takes)
+	for i := range answers {
+		if errors.Is(answers[i].Err, errApart) {
+			answers[i].Value, answers[i].Err = db.takeOne(ctx, takes[i])
+		}
+	}
+	return answers
 }

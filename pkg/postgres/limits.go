@@ -35,7 +35,7 @@ const looseSQL = `SET LOCAL synchronous_commit = off`
 func (db *DB) TakeCreate(ctx context.Context, c CreateTake) (limit.Answer, error) {
 	limit.Sort(c.Wants)
 	for try := 1; ; try++ {
-		answer, err := db.takes.Do(ctx, c)
+		answer, err := ask(ctx, db.takes, c, db.takeOne)
 		if IsContended(err) && try < takeTries {
 			continue
 		}
@@ -56,7 +56,7 @@ func (db *DB) takeOne(ctx context.Context, c CreateTake) (limit.Answer, error) {
 func (db *DB) takeGroup(ctx context.Context, takes []CreateTake) []batch.Answer[limit.Answer] {
 	answers := db.takeTogether(ctx, takes)
 	if len(takes) > 1 && ofOne(answers[0].Err) {
-		return apart(ctx, takes, db.takeOne)
+		return alike[limit.Answer](len(takes), errApart)
 	}
 	return answers
 }
@@ -109,7 +109,9 @@ func undo(ctx context.Context, conn *pgx.Conn) error {
 	if conn.IsClosed() || conn.PgConn().TxStatus() == 'I' {
 		return nil
 	}
-	_, err := conn.Exec(context.WithoutCancel(ctx), `ROLLBACK`)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), connectTimeout)
+	defer cancel()
+	_, err := conn.Exec(ctx, `ROLLBACK`)
 	return err
 }
 

@@ -1,8 +1,10 @@
 package postgres_test
 
 import (
+	"context"
 	"encoding/json"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -29,6 +31,84 @@ func (s *stage) crowd() {
 		`ANALYZE`,
 	} {
 		s.pg.Exec(s.t, sql)
+	}
+}
+
+// many makes challenges of that state, from a number to another.
+func (s *stage) many(state string, from, to int) {
+	s.t.Helper()
+	s.pg.Exec(s.t, `
+		INSERT INTO challenges (id, stream_number, stream_sequence, workspace, login, login_version, front_end, purpose, label,
+		       support_reference, tag_key, digest_key, digest, routes, wrong_limit, hour_limit, day_limit, lock_limit,
+		       send_limit, state, created_at, resend_at, expires_at, ended_at)
+		SELECT 'c' || i, 1, i, 'ws' || i % 100, 'l' || i, 1, 'web', 'sign_in', 'BCD', '4F72KQ9R', 1, 1,
+		       CASE WHEN $1 = 'pending' THEN 'x'::bytea END, '[{"channel": "email"}]', 5, 10, 20, 50, 5,
+		       $1, now(), now(), now() + interval '5 minutes', CASE WHEN $1 <> 'pending' THEN now() END
+		  FROM generate_series($2::int, $3::int) AS i`, state, from, to)
+}
+
+// A pool plans each statement once and keeps the plan: it must be one for the morning, also when it was made on a night on
+// which nothing was open.
+func TestLookups_KeepTheirIndexThroughAMorningAfterAQuietNight(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.pg.Exec(t, `INSERT INTO login_budgets (workspace, login) SELECT 'ws' || i % 100, 'l' || i FROM generate_series(1, 10000) i`)
+	s.many("approved", 30001, 50000)
+	s.pg.Exec(t, `ANALYZE`)
+	cfg, err := pgx.ParseConfig(s.pg.OwnerURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range s.db.Settings() {
+		cfg.RuntimeParams[name] = value
+	}
+	cfg.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol // EXECUTE takes no parameters of the protocol.
+	conn, err := pgx.ConnectConfig(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(t.Context())) }()
+	statements := postgres.OfOne(16)
+	execute := func(l postgres.Lookup, name string) string {
+		places := make([]string, len(l.Args))
+		for i := range places {
+			places[i] = "$" + strconv.Itoa(i+1)
+		}
+		return "EXECUTE " + name + "(" + strings.Join(places, ", ") + ")"
+	}
+	named := func(name string) string { return "kept_" + strings.ReplaceAll(name, " ", "_") }
+	for name, l := range statements {
+		_, err = conn.Exec(t.Context(), "PREPARE "+named(name)+" AS "+l.SQL)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		_, err = conn.Exec(t.Context(), execute(l, named(name)), l.Args...)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+	}
+	s.many("pending", 1, 10000)
+	for name, l := range statements {
+		rows, err := conn.Query(t.Context(), "EXPLAIN ANALYZE "+execute(l, named(name)), l.Args...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		readsFew(t, name, strings.Join(plan, "\n"))
+	}
+}
+
+// readsFew fails when a step of a plan reads a thousand rows or more.
+func readsFew(t *testing.T, name, plan string) {
+	t.Helper()
+	read := regexp.MustCompile(`(?:actual time=\S+ rows=|Rows Removed by [A-Za-z ]+: )(\d+)`)
+	for _, step := range read.FindAllStringSubmatch(plan, -1) {
+		if len(step[1]) > 3 {
+			t.Errorf("%s reads %s rows:\n%s", name, step[1], plan)
+		}
 	}
 }
 
@@ -61,13 +141,7 @@ func TestLookups_ReadAnIndexHoweverMuchLiesBesideIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close(t.Context()) }()
-	read := regexp.MustCompile(`(?:actual time=\S+ rows=|Rows Removed by [A-Za-z ]+: )(\d+)`)
 	for name, l := range postgres.Lookups(handed) {
-		plan := s.plan(conn, l)
-		for _, step := range read.FindAllStringSubmatch(plan, -1) {
-			if len(step[1]) > 3 {
-				t.Errorf("%s reads %s rows:\n%s", name, step[1], plan)
-			}
-		}
+		readsFew(t, name, s.plan(conn, l))
 	}
 }

@@ -93,8 +93,11 @@ func (db *DB) Record(ctx context.Context, b Batch) error {
 // wait together share a statement.
 //
 // Its commit does not wait for the disk: what follows from the row is committed after it and waits for both, and the
-// recorder acknowledges the event only after a commit of its own that came later.
-func (db *DB) Materialise(ctx context.Context, c Issued) (bool, error) { return db.missing.Do(ctx, c) }
+// recorder acknowledges the event only after a commit of its own that came later: Record writes the audit row of the very
+// event, which the other has not, and waits for the disk.
+func (db *DB) Materialise(ctx context.Context, c Issued) (bool, error) {
+	return ask(ctx, db.missing, c, single(db.materialise))
+}
 
 // materialised tells in one statement which of some challenges have a row: $1 challenges.
 const materialisedSQL = `SELECT id FROM challenges WHERE id = ANY($1)`

@@ -55,7 +55,7 @@ const markOutdatedSQL = `
 WITH outdated AS MATERIALIZED (
     SELECT g.workspace, g.login
       FROM (SELECT DISTINCT workspace, login, login_version FROM challenges
-             WHERE id = ANY($1) AND state = 'pending') AS c
+             WHERE id = ANY($1) AND digest IS NOT NULL) AS c
       JOIN login_budgets g ON g.workspace = c.workspace AND g.login = c.login AND g.version <> c.login_version
      ORDER BY g.workspace, g.login
        FOR UPDATE OF g

@@ -81,7 +81,7 @@ const resendSQL = `
 WITH c AS MATERIALIZED (
     SELECT id, workspace, login, login_version, front_end, sends, resend_at, expires_at, routes -> $3::int AS route
       FROM challenges
-     WHERE id = $1 AND state = 'pending' AND NOT ($2::bytea = ANY(send_keys)) AND sends < send_limit
+     WHERE id = $1 AND digest IS NOT NULL AND NOT ($2::bytea = ANY(send_keys)) AND sends < send_limit
        AND clock_timestamp() >= resend_at AND clock_timestamp() < expires_at - interval '2 minutes'
        AND routes -> $3::int IS NOT NULL
        FOR UPDATE
