@@ -74,6 +74,10 @@ fuzz-each:
 figures: ## Print the figures of the code: lengths, comments, tests, documentation.
 	@$(GO) run ./pkg/archtest/figures
 
+.PHONY: previews
+previews: ## Write every message in every language to bin/previews, to look through.
+	@$(GO) run ./pkg/message/previews -dir bin/previews
+
 .PHONY: clean
 clean: ## Remove what was built. What `make run` keeps in .doorcode stays.
 	rm -rf bin

@@ -175,3 +175,36 @@ func TestRoutes_PutThePhoneWhereThePersonChose(t *testing.T) {
 		}
 	}
 }
+
+// What happens to a login is told at every proven address, each once, and at none that is not one.
+func TestAddresses_ListEveryProvenAddressOnce(t *testing.T) {
+	t.Parallel()
+	w := Workspace{ID: "acme", MainEmail: "office@acme.example", Owner: "jo"}
+	const phone = "+12025550148"
+	for _, c := range []struct {
+		name  string
+		login Login
+		texts bool
+		want  string
+	}{
+		{"owner with everything", Login{ID: "jo", Email: "jo@acme.example", Phone: phone, Channel: SMS}, true, "sms +12025550148, email jo@acme.example, email office@acme.example"},
+		{"owner without a phone", Login{ID: "jo", Email: "jo@acme.example"}, true, "email jo@acme.example, email office@acme.example"},
+		{"owner at the main address", Login{ID: "jo", Email: "Office@ACME.example"}, true, "email Office@ACME.example"},
+		{"owner without an address", Login{ID: "jo", Phone: phone}, true, "email office@acme.example, sms +12025550148"},
+		{"country not allowed", Login{ID: "jo", Phone: phone}, false, "email office@acme.example"},
+		{"member, never the main address", Login{ID: "sam", Email: "sam@acme.example"}, true, "email sam@acme.example"},
+		{"member without an address", Login{ID: "sam"}, true, ""},
+		{"an empty id is no owner", Login{Email: "x@y.z"}, true, "email x@y.z"},
+	} {
+		var got []string
+		for _, r := range Addresses(w, c.login, c.texts) {
+			got = append(got, r.Channel+" "+r.Recipient)
+		}
+		if s := strings.Join(got, ", "); s != c.want {
+			t.Errorf("%s: got %s", c.name, s)
+		}
+	}
+	if got := Addresses(Workspace{}, Login{ID: "jo", Email: "jo@x.y"}, true); len(got) != 1 {
+		t.Errorf("without a workspace: %+v", got)
+	}
+}

@@ -28,6 +28,18 @@ func Routes(w Workspace, l Login, texts bool) []Route {
 	return append(byMail, byText...)
 }
 
+// Addresses lists every proven address of a login, each once: those that it is
+// told at of what happens to it. For the primary login the workspace's main
+// address is always one of them, whichever its codes go to.
+func Addresses(w Workspace, l Login, texts bool) []Route {
+	all := Routes(w, l, texts)
+	if l.ID == "" || l.ID != w.Owner || w.MainEmail == "" || l.Email == "" || CompareForm(l.Email) == CompareForm(w.MainEmail) {
+		return all
+	}
+	l.Email = ""
+	return append(all, mailRoutes(w, l)...)
+}
+
 // textRoutes returns the way to the login's phone, if there is one.
 func textRoutes(l Login, texts bool) []Route {
 	if l.Phone == "" || !texts {

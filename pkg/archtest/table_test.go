@@ -64,6 +64,10 @@ func domainRows() []archtest.Row {
 			Package: "pkg/message", Ours: domain(),
 			Reason: "words are rendered from facts; who sends them is the provider's matter",
 		},
+		{
+			Package: "pkg/message/previews", Ours: slices.Concat(domain(), []string{"pkg/message"}),
+			Reason: "it writes every message into files for people to look at",
+		},
 	}
 }
 

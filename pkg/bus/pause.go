@@ -35,6 +35,7 @@ type Backlog struct {
 	PausedUntil time.Time // zero: it delivers
 	Waiting     uint64    // messages that were not delivered yet
 	Unanswered  int       // messages that were delivered and not acknowledged
+	Settled     uint64    // everything up to this sequence of the stream is over
 }
 
 // Backlog tells where a durable consumer stands.
@@ -46,7 +47,7 @@ func (c *Conn) Backlog(ctx context.Context, stream, durable string) (Backlog, er
 		return Backlog{}, fmt.Errorf("look at consumer %s of %s: %w", durable, stream, lost(err))
 	}
 	info := consumer.CachedInfo()
-	backlog := Backlog{Waiting: info.NumPending, Unanswered: info.NumAckPending}
+	backlog := Backlog{Waiting: info.NumPending, Unanswered: info.NumAckPending, Settled: info.AckFloor.Stream}
 	if info.Paused && info.Config.PauseUntil != nil {
 		backlog.PausedUntil = *info.Config.PauseUntil
 	}

@@ -45,6 +45,7 @@ func forbiddenToServices(more ...string) []string {
 		"CONSUMER.DURABLE.CREATE.DOORCODE_CHALLENGES.spy", "CONSUMER.DELETE.DOORCODE_CHALLENGES.recorder",
 		"CONSUMER.DELETE.DOORCODE_CHALLENGES.email-dispatcher", "CONSUMER.PAUSE.DOORCODE_CHALLENGES.email-dispatcher",
 		"CONSUMER.DELETE.DOORCODE_CHALLENGES.sms-dispatcher", "CONSUMER.PAUSE.DOORCODE_CHALLENGES.sms-dispatcher",
+		"CONSUMER.DELETE.DOORCODE_DIRECTORY.notices", "CONSUMER.PAUSE.DOORCODE_DIRECTORY.notices",
 		"CONSUMER.RESET.DOORCODE_CHALLENGES.recorder", "CONSUMER.MSG.NEXT.DOORCODE_CHALLENGES.other",
 	} {
 		forbidden = append(forbidden, jsAPI+call, "$JS.API."+call)
@@ -66,21 +67,24 @@ func grants() map[string]grant {
 		consumerGrants("DOORCODE_CHALLENGES", "recorder"), consumerGrants("DOORCODE_DELIVERIES", "recorder")
 	sms, recorder := consumerGrants("DOORCODE_CHALLENGES", "sms-dispatcher"), slices.Concat(challenges, deliveries)
 	receipts := []string{"doorcode.receipt.email", "doorcode.receipt.sms"}
+	notices := append(consumerGrants("DOORCODE_DIRECTORY", "notices"), "doorcode.dlq.notices")
 	read := jsAPI + "STREAM.MSG.GET.DOORCODE_CHALLENGES"
 	info := jsAPI + "STREAM.INFO."
 	return map[string]grant{
 		"auth": {
 			inbox: "_INBOX_auth",
-			publish: []string{
+			publish: slices.Concat(notices, []string{
 				"doorcode.challenge.email", "doorcode.challenge.sms", read, info + "DOORCODE_CHALLENGES",
 				"doorcode.verifier.check", "doorcode.verifier.resend", "doorcode.verifier.cancel", "doorcode.verifier.state",
 				"doorcode.verifier.unlock",
-			},
+			}),
 			subscribe: []string{"_INBOX_auth.>", "doorcode.api.challenges.*", "doorcode.changed", "$SRV.>"},
 			noPublish: forbiddenToServices(slices.Concat(recorder, email, sms, receipts, []string{
 				"doorcode.api.challenges.create", "doorcode.outcome.approved", "doorcode.delivery.sms.attempted", "doorcode.dlq.sms",
 				"doorcode.delivery.email.attempted", "doorcode.directory.login_put", "doorcode.dlq.email", "doorcode.dlq.recorder",
 				"doorcode.changed", "doorcode.verifier.delivery", info + "DOORCODE_OUTCOMES", "doorcode.challenge.a.b",
+				"doorcode.directory.login_locked", info + "DOORCODE_DIRECTORY", jsAPI + "CONSUMER.DELETE.DOORCODE_DIRECTORY.notices",
+				jsAPI + "CONSUMER.CREATE.DOORCODE_DIRECTORY.spy", jsAPI + "STREAM.MSG.GET.DOORCODE_DIRECTORY",
 			})...),
 			noSubscribe: []string{"doorcode.verifier.check", "doorcode.verifier.*", "_INBOX_verifier.>", "_INBOX_front_end.>"},
 		},
@@ -91,7 +95,7 @@ func grants() map[string]grant {
 				"doorcode.verifier.delivery",
 			}),
 			subscribe: []string{"_INBOX_email_dispatcher.>"},
-			noPublish: forbiddenToServices(slices.Concat(recorder, sms, receipts, []string{
+			noPublish: forbiddenToServices(slices.Concat(recorder, sms, receipts, notices, []string{
 				"doorcode.api.challenges.create", "doorcode.challenge.email", "doorcode.challenge.sms", "doorcode.outcome.approved",
 				"doorcode.directory.login_put", "doorcode.dlq.recorder", "doorcode.changed",
 				"doorcode.verifier.check", "doorcode.verifier.resend", read, info + "DOORCODE_CHALLENGES",
@@ -108,7 +112,7 @@ func grants() map[string]grant {
 				"doorcode.outcome.approved", "doorcode.directory.login_put", "doorcode.changed", "doorcode.dlq.recorder",
 			}),
 			subscribe: []string{"_INBOX_verifier.>", "doorcode.verifier.*", "$SRV.>"},
-			noPublish: forbiddenToServices(slices.Concat(email, sms, receipts, []string{
+			noPublish: forbiddenToServices(slices.Concat(email, sms, receipts, notices, []string{
 				"doorcode.api.challenges.create", "doorcode.delivery.email.attempted", "doorcode.dlq.email", "doorcode.verifier.check",
 				"doorcode.delivery.sms.attempted", "doorcode.dlq.sms",
 			})...),
@@ -120,7 +124,7 @@ func grants() map[string]grant {
 				"doorcode.delivery.sms.attempted", "doorcode.delivery.sms.postponed", "doorcode.dlq.sms", "doorcode.verifier.delivery",
 			}),
 			subscribe: []string{"_INBOX_sms_dispatcher.>"},
-			noPublish: forbiddenToServices(slices.Concat(recorder, email, receipts, []string{
+			noPublish: forbiddenToServices(slices.Concat(recorder, email, receipts, notices, []string{
 				"doorcode.api.challenges.create", "doorcode.challenge.email", "doorcode.challenge.sms", "doorcode.outcome.approved",
 				"doorcode.directory.login_put", "doorcode.dlq.recorder", "doorcode.changed",
 				"doorcode.verifier.check", "doorcode.verifier.resend", read, info + "DOORCODE_CHALLENGES",
@@ -133,7 +137,7 @@ func grants() map[string]grant {
 			inbox:     "_INBOX_receipts",
 			publish:   receipts,
 			subscribe: []string{"_INBOX_receipts.>"},
-			noPublish: forbiddenToServices(slices.Concat(recorder, email, sms, []string{
+			noPublish: forbiddenToServices(slices.Concat(recorder, email, sms, notices, []string{
 				"doorcode.api.challenges.create", "doorcode.challenge.email", "doorcode.outcome.approved",
 				"doorcode.delivery.sms.attempted", "doorcode.dlq.email", "doorcode.dlq.sms", "doorcode.delivery.email.attempted", "doorcode.directory.login_put", "doorcode.dlq.recorder", "doorcode.changed",
 				"doorcode.verifier.check", "doorcode.verifier.delivery", "doorcode.receipt.email.x", read, info + "DOORCODE_DELIVERIES",
@@ -147,7 +151,7 @@ func grants() map[string]grant {
 			subscribe: []string{
 				"doorcode.challenge.>", "doorcode.delivery.>", "doorcode.receipt.>", "doorcode.outcome.>", "doorcode.directory.>",
 			},
-			noPublish: forbiddenToServices(slices.Concat(recorder, email, sms, receipts, []string{
+			noPublish: forbiddenToServices(slices.Concat(recorder, email, sms, receipts, notices, []string{
 				"doorcode.api.challenges.create", "doorcode.challenge.email", "doorcode.outcome.approved", read,
 			})...),
 			noSubscribe: []string{"doorcode.dlq.>", "doorcode.api.challenges.*", "doorcode.verifier.*", "_INBOX_auditor.>", "_INBOX_auth.>"},
@@ -166,7 +170,7 @@ func grants() map[string]grant {
 			inbox:     "_INBOX_front_end",
 			publish:   []string{"doorcode.api.challenges.create", "doorcode.api.challenges.check"},
 			subscribe: []string{"_INBOX_front_end.>"},
-			noPublish: forbiddenToServices(slices.Concat(recorder, email, sms, receipts, []string{
+			noPublish: forbiddenToServices(slices.Concat(recorder, email, sms, receipts, notices, []string{
 				"doorcode.challenge.email", "doorcode.outcome.approved", "doorcode.verifier.check", "doorcode.api.workspaces.put",
 				"doorcode.api.challenges.a.b",
 			})...),

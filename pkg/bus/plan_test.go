@@ -44,6 +44,7 @@ create stream DOORCODE_DELIVERIES
 create consumer recorder of DOORCODE_DELIVERIES
 create stream DOORCODE_OUTCOMES
 create stream DOORCODE_DIRECTORY
+create consumer notices of DOORCODE_DIRECTORY
 create stream DOORCODE_DLQ
 create stream DOORCODE_ADVISORIES
 `

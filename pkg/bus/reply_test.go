@@ -31,6 +31,7 @@ func foreignReplies() []string {
 		"doorcode.challenge.email", "doorcode.challenge.sms", "doorcode.delivery.email.attempted", "doorcode.delivery.sms.attempted",
 		"doorcode.receipt.email", "doorcode.receipt.sms", "doorcode.outcome.approved",
 		"doorcode.directory.login_put", "doorcode.dlq.x", "doorcode.dlq.email", "doorcode.dlq.sms", "doorcode.dlq.recorder",
+		"doorcode.dlq.notices", "doorcode.directory.login_locked",
 		"doorcode.verifier.check", "doorcode.verifier.unlock", "doorcode.api.challenges.create", "doorcode.changed",
 		"_INBOX_auth.x", "_INBOX_verifier.x", "_INBOX_email_dispatcher.x", "_INBOX_sms_dispatcher.x", "_INBOX_receipts.x",
 		"_INBOX_doorcodectl.x",

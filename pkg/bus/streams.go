@@ -23,6 +23,7 @@ const (
 	EmailDispatcher = "email-dispatcher"
 	SMSDispatcher   = "sms-dispatcher"
 	Recorder        = "recorder"
+	Notices         = "notices"
 )
 
 const (
@@ -73,6 +74,9 @@ func Streams() []Stream {
 		Durable: SMSDispatcher, Filter: "doorcode.challenge.sms",
 		AckWait: 30 * time.Second, MaxDeliver: 6, MaxAckPending: 256, MaxWaiting: 512,
 	}
+	notices := ConsumerSpec{
+		Durable: Notices, AckWait: 30 * time.Second, MaxDeliver: -1, MaxAckPending: 256, MaxWaiting: 512,
+	}
 	return []Stream{
 		{
 			Name: Challenges, Subjects: []string{"doorcode.challenge.*"}, Numbered: true,
@@ -91,6 +95,7 @@ func Streams() []Stream {
 		{
 			Name: Directory, Subjects: []string{"doorcode.directory.*"},
 			MaxAge: 7 * day, MaxBytes: gib, MaxMsgSize: 16 << 10, Duplicates: time.Hour,
+			Consumers: []ConsumerSpec{notices},
 		},
 		{
 			// A dead letter is a whole message and what was wrong with it.

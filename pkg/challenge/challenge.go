@@ -117,6 +117,16 @@ func DrawReference() (string, error) {
 	return b.String() + string(luhn(b.String())), nil
 }
 
+// ReferenceOf returns the support reference that follows from a keyed hash of
+// at least seven bytes, for what has to get the same one whenever it is made.
+func ReferenceOf(sum []byte) string {
+	var b strings.Builder
+	for _, c := range sum[:7] {
+		b.WriteByte(crockford[c%32])
+	}
+	return b.String() + string(luhn(b.String()))
+}
+
 // ShowReference writes a support reference as people read it: `4F72-KQ9R`.
 func ShowReference(reference string) string {
 	if len(reference) != 8 {

@@ -70,6 +70,17 @@ func TestDrawReference_CarriesItsCheckCharacter(t *testing.T) {
 	}
 }
 
+func TestReferenceOf_FollowsFromTheSumAndLooksLikeADrawnOne(t *testing.T) {
+	t.Parallel()
+	ref := ReferenceOf([]byte{0, 31, 32, 255, 7, 8, 9, 10})
+	if ref != "0Z0Z789"+string(luhn("0Z0Z789")) || len(ref) != 8 {
+		t.Errorf("reference %s", ref)
+	}
+	if ReferenceOf([]byte{0, 31, 32, 255, 7, 8, 9}) != ref || ReferenceOf([]byte{1, 31, 32, 255, 7, 8, 9}) == ref {
+		t.Error("it does not follow from the first seven bytes")
+	}
+}
+
 // It shows SEC-12 and SEC-14 of deploy/SECURITY.md.
 func TestPolicy_NoSettingDisablesCounting(t *testing.T) {
 	t.Parallel()

@@ -43,15 +43,17 @@ type Config struct {
 	Provider  provider.Provider
 	Source    Source
 	Publisher Publisher
-	// Verifier is asked before a repeat, whether it should still be sent.
+	// Verifier is asked before a repeat and before a notice, whether it should
+	// still be sent.
 	Verifier Asker
 	// Tracer makes a span of each attempt; nil traces nothing.
 	Tracer trace.Tracer
 	// Ring opens the envelopes of the channel.
 	Ring *keyring.Ring
-	// Render writes the message; the engine adds reference, recipient and
-	// deadline. An error means that the content is not auth's.
-	Render func(seal.Content) (provider.Message, error)
+	// Render writes the message, of a notice of that kind or, when it is empty,
+	// of a code; the engine adds reference, recipient and deadline. An error
+	// means that the content is not auth's.
+	Render func(notice string, c seal.Content) (provider.Message, error)
 	Clock  func() time.Time
 	// Random returns a number from 0 up to 1 for jitter; nil draws it from the
 	// system. It must be safe for concurrent use.

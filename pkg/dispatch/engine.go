@@ -6,7 +6,7 @@
 // told by an event under an id of its own before the broker hears of it (P5),
 // that no call starts after a code's deadline or for a challenge that is known
 // to have ended (P6), and that a stop loses and doubles nothing (P1). What it
-// cannot understand becomes a dead letter.
+// cannot understand becomes a dead letter. A notice goes the way of a code.
 //
 // A hand-over goes through small stages over a Job: decode, gate, open, render
 // and send (stages.go); conclude records what became of it (record.go). Each
@@ -51,7 +51,7 @@ type Engine struct {
 	publisher Publisher
 	verifier  Asker
 	ring      *keyring.Ring
-	write     func(seal.Content) (provider.Message, error)
+	write     func(string, seal.Content) (provider.Message, error)
 	clock     func() time.Time
 	random    func() float64
 	log       *slog.Logger

@@ -40,8 +40,8 @@ func TestEngine_SendsThroughTheRealAdapter(t *testing.T) {
 	box, client := mailbox(t)
 	w.start(t, func(c *Config) {
 		c.Provider = client
-		c.Render = func(content seal.Content) (provider.Message, error) {
-			m, err := renderPlain(content)
+		c.Render = func(notice string, content seal.Content) (provider.Message, error) {
+			m, err := renderPlain(notice, content)
 			m.HTML = "<p>" + m.Text + "</p>"
 			return m, err
 		}
@@ -131,7 +131,7 @@ func TestEngine_AbandonsWhatTheAdapterRefusesWithoutACall(t *testing.T) {
 	box, client := mailbox(t)
 	d := w.start(t, func(c *Config) {
 		c.Provider = client
-		c.Render = func(content seal.Content) (provider.Message, error) { return provider.Message{Text: "no subject"}, nil }
+		c.Render = func(_ string, content seal.Content) (provider.Message, error) { return provider.Message{Text: "no subject"}, nil }
 	})
 	w.issue(t, order{})
 	w.terminated(t, 1)

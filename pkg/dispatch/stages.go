@@ -64,14 +64,16 @@ func (e *Engine) decode(_ context.Context, j *Job) error {
 		return discard("malformed id of a challenge or a send")
 	}
 	j.Send, j.Reference, j.Traceparent = send, reference, ev.Traceparent
-	j.NotAfter = challenge.NotAfter(send.ExpiresAt)
+	j.NotAfter = send.NotAfter
 	return nil
 }
 
 // gate decides whether a call may still be made. What is known to have ended
 // here is not begun again, whatever the broker counts. A first hand-over goes on at
-// once; before a repeat the verifier is asked. While the engine drains, a send
-// is given back, unless the broker would not hand it over again.
+// once; before a repeat the verifier is asked, and before every call for a
+// notice: that is in no hurry, and the broker forgets its id long before its
+// cause can come again. While the engine drains, a send is given back, unless
+// the broker would not hand it over again.
 func (e *Engine) gate(ctx context.Context, j *Job) error {
 	if e.ended.has(j.Send) {
 		return errDone
@@ -82,7 +84,7 @@ func (e *Engine) gate(ctx context.Context, j *Job) error {
 	if e.isDraining() && !e.isLast(j) {
 		return giveBack(delivery.ReasonCanceled, "the dispatcher stops")
 	}
-	if j.Number <= 1 {
+	if j.Number <= 1 && j.Send.Notice == "" {
 		return nil
 	}
 	reply, answered := e.ask(ctx, j)
@@ -98,7 +100,7 @@ func (e *Engine) gate(ctx context.Context, j *Job) error {
 	return nil
 }
 
-// ask puts the question of a repeat to the verifier.
+// ask puts the question before a call to the verifier.
 func (e *Engine) ask(ctx context.Context, j *Job) (event.DeliveryReply, bool) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -121,6 +123,7 @@ func (e *Engine) ask(ctx context.Context, j *Job) (event.DeliveryReply, bool) {
 func (e *Engine) open(_ context.Context, j *Job) error {
 	content, err := seal.Open(e.ring, seal.Context{
 		Challenge: j.Send.Challenge, Route: j.Send.Route, Channel: j.Send.Channel, NotAfter: j.NotAfter,
+		Notice: j.Send.Notice,
 	}, j.Send.Envelope)
 	if err != nil {
 		return discard("envelope does not open")
@@ -131,7 +134,7 @@ func (e *Engine) open(_ context.Context, j *Job) error {
 
 // render writes the message for the person.
 func (e *Engine) render(_ context.Context, j *Job) error {
-	m, err := e.write(j.Content)
+	m, err := e.write(j.Send.Notice, j.Content)
 	if err != nil {
 		return discard("content cannot be rendered")
 	}

@@ -197,8 +197,12 @@ func TestDecode_TrustsNoSubject(t *testing.T) {
 	b := newBench(t)
 	for _, v := range eventtest.Vectors(t) {
 		j := &Job{Message: bus.Message{Subject: v.Subject, Header: v.Header, Data: v.Data}}
+		b.channel = delivery.Email
+		if v.Name == string(event.NoticeRequested) { // is one of the other channel
+			b.channel = delivery.SMS
+		}
 		err := b.decode(t.Context(), j)
-		wanted := v.Name == string(event.ChallengeIssued) || v.Name == string(event.DeliveryRequested)
+		wanted := v.Name == string(event.ChallengeIssued) || v.Name == string(event.DeliveryRequested) || v.Name == string(event.NoticeRequested)
 		var discarded *discardError
 		if wanted != (err == nil) || (!wanted && !errors.As(err, &discarded)) {
 			t.Errorf("vector %s: %v", v.Name, err)

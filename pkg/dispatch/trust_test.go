@@ -58,7 +58,7 @@ func TestP4_AnErrorOfTheRendererIsNotQuoted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t) // fails the test when the log shows a secret
 	d := w.start(t, func(c *Config) {
-		c.Render = func(content seal.Content) (provider.Message, error) {
+		c.Render = func(_ string, content seal.Content) (provider.Message, error) {
 			return provider.Message{}, fmt.Errorf("cannot write %s for %s", content.Code, content.Recipient)
 		}
 	})

@@ -153,7 +153,10 @@ func (d *dispatcher) stop(t *testing.T) {
 }
 
 // renderPlain is the least renderer.
-func renderPlain(c seal.Content) (provider.Message, error) {
+func renderPlain(notice string, c seal.Content) (provider.Message, error) {
+	if notice != "" {
+		return provider.Message{Subject: "notice", Text: notice + " " + c.Reference}, nil
+	}
 	if c.Code == "" {
 		return provider.Message{}, fmt.Errorf("no code")
 	}

@@ -31,6 +31,7 @@ const (
 	DeliveryPostponed  Type = "delivery.v1.postponed"
 	DeliveryAbandoned  Type = "delivery.v1.abandoned"
 	ReceiptRecorded    Type = "receipt.v1.recorded"
+	NoticeRequested    Type = "notice.v1.requested"
 	WorkspacePut       Type = "directory.v1.workspace_put"
 	WorkspaceRemoved   Type = "directory.v1.workspace_removed"
 	LoginPut           Type = "directory.v1.login_put"
@@ -44,6 +45,7 @@ func Types() []Type {
 	return []Type{
 		ChallengeIssued, ChallengeApproved, ChallengeExpired, ChallengeCanceled, ChallengeExhausted, CheckRejected,
 		DeliveryRequested, DeliveryAttempted, DeliveryPostponed, DeliveryAbandoned, ReceiptRecorded,
+		NoticeRequested,
 		WorkspacePut, WorkspaceRemoved, LoginPut, LoginRemoved, LoginLocked, LoginUnlocked,
 	}
 }
@@ -68,9 +70,9 @@ type Event struct {
 	Type   Type
 	Source string // the process, such as `doorcode/auth`
 	Time   time.Time
-	// Subject is the id of the challenge, or of the workspace for directory
-	// events (a CloudEvents attribute, not a NATS subject). It is empty for a
-	// receipt that names no challenge.
+	// Subject is the id of the challenge or notice, or of the workspace for
+	// directory events (a CloudEvents attribute, not a NATS subject). It is
+	// empty for a receipt that names neither.
 	Subject string
 	// Traceparent is the W3C trace context of the cause; it may be empty.
 	Traceparent string
@@ -133,8 +135,8 @@ func Parse(subject string, header map[string]string, data []byte) (Event, error)
 	return e, nil
 }
 
-// channelOf reads the one field that the subjects of challenges, deliveries and
-// receipts are made of.
+// channelOf reads the one field that the subjects of challenges, notices,
+// deliveries and receipts are made of.
 func channelOf(data []byte) string {
 	var c struct {
 		Channel string `json:"channel"`
@@ -146,7 +148,7 @@ func channelOf(data []byte) string {
 }
 
 // SubjectOf returns the NATS subject of a type; channel counts for challenges,
-// deliveries and receipts alone. It fails with ErrMalformed for an unknown type or a
+// notices, deliveries and receipts alone. It fails with ErrMalformed for an unknown type or a
 // channel that is no single lower-case word.
 func SubjectOf(t Type, channel string) (string, error) {
 	noun, verb, found := strings.Cut(string(t), ".v1.")
@@ -154,7 +156,7 @@ func SubjectOf(t Type, channel string) (string, error) {
 		return "", fmt.Errorf("%w: unknown type", ErrMalformed)
 	}
 	switch t {
-	case ChallengeIssued, DeliveryRequested:
+	case ChallengeIssued, DeliveryRequested, NoticeRequested:
 		return channelSubject("doorcode.challenge.", channel, "")
 	case DeliveryAttempted, DeliveryPostponed, DeliveryAbandoned:
 		return channelSubject("doorcode.delivery.", channel, "."+verb)

@@ -31,6 +31,8 @@ func payloadOf(t *testing.T, typ event.Type) any {
 		return &event.Delivery{}
 	case event.ReceiptRecorded:
 		return &event.Receipt{}
+	case event.NoticeRequested:
+		return &event.Notice{}
 	case event.ChallengeApproved, event.ChallengeExpired, event.ChallengeCanceled, event.ChallengeExhausted, event.CheckRejected:
 		return &event.Outcome{}
 	case event.WorkspacePut, event.WorkspaceRemoved, event.LoginPut, event.LoginRemoved, event.LoginLocked, event.LoginUnlocked:
@@ -162,7 +164,7 @@ func TestReceiptID_FollowsFromItsPartsAlone(t *testing.T) {
 	}
 }
 
-func TestSendOf_ReadsBothKindsOfOrdersAndNothingElse(t *testing.T) {
+func TestSendOf_ReadsEveryKindOfOrderAndNothingElse(t *testing.T) {
 	t.Parallel()
 	first, err := event.SendOf(eventtest.Accepted(t, event.ChallengeIssued))
 	if err != nil {
@@ -178,8 +180,20 @@ func TestSendOf_ReadsBothKindsOfOrdersAndNothingElse(t *testing.T) {
 	if resend.Number != 2 || resend.Envelope != first.Envelope || !resend.ExpiresAt.Equal(first.ExpiresAt) {
 		t.Errorf("resend: %+v", resend)
 	}
+	if !first.NotAfter.Equal(first.ExpiresAt.Add(-time.Minute)) || !resend.NotAfter.Equal(first.NotAfter) || first.Notice != "" {
+		t.Errorf("no call may start after %s or %s", first.NotAfter, resend.NotAfter)
+	}
+	e := eventtest.Accepted(t, event.NoticeRequested)
+	notice, err := event.SendOf(e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if notice.Number != 1 || notice.Route != 0 || notice.Channel != "sms" || notice.Challenge != e.ID || notice.Notice != event.NoticeLoginLocked ||
+		!notice.NotAfter.Equal(e.Time.Add(24*time.Hour)) || notice.ExpiresAt.Before(notice.NotAfter) {
+		t.Errorf("notice: %+v", notice)
+	}
 	for _, typ := range event.Types() {
-		if typ == event.ChallengeIssued || typ == event.DeliveryRequested {
+		if typ == event.ChallengeIssued || typ == event.DeliveryRequested || typ == event.NoticeRequested {
 			continue
 		}
 		_, err := event.SendOf(eventtest.Accepted(t, typ))
@@ -214,6 +228,42 @@ func TestSendOf_RefusesOrdersThatLackWhatTheyNeed(t *testing.T) {
 	_, err = event.SendOf(e)
 	if !errors.Is(err, event.ErrMalformed) {
 		t.Errorf("a requested first send: %v", err)
+	}
+}
+
+func TestSendOf_RefusesNoticesThatLackWhatTheyNeed(t *testing.T) {
+	t.Parallel()
+	at := time.Date(2026, 6, 3, 8, 0, 0, 0, time.UTC)
+	whole := event.Notice{Notice: "n", Kind: event.NoticeLoginLocked, Channel: "email", Envelope: "e", NotAfter: at}
+	for name, spoil := range map[string]func(*event.Notice){
+		"no id": func(n *event.Notice) { n.Notice = "" }, "no kind": func(n *event.Notice) { n.Kind = "" },
+		"no envelope": func(n *event.Notice) { n.Envelope = "" }, "no deadline": func(n *event.Notice) { n.NotAfter = time.Time{} },
+	} {
+		payload := whole
+		spoil(&payload)
+		e, err := event.New(event.NoticeRequested, "id", "doorcode/auth", at, "n", payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = event.SendOf(e)
+		if !errors.Is(err, event.ErrMalformed) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestNoticeID_FollowsFromCauseAndRecipientAlone(t *testing.T) {
+	t.Parallel()
+	id := event.NoticeID("cause", []byte("hash"))
+	if id != event.NoticeID("cause", []byte("hash")) || len(id) != 22 {
+		t.Errorf("%s is not what the same cause and recipient give, or has another length", id)
+	}
+	for _, other := range []string{
+		event.NoticeID("cause", []byte("other")), event.NoticeID("other", []byte("hash")), event.NoticeID("causeh", []byte("ash")), event.NoticeID("", []byte("causehash")),
+	} {
+		if other == id {
+			t.Error("another cause or recipient has the same id")
+		}
 	}
 }
 

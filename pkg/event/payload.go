@@ -53,13 +53,17 @@ type Route struct {
 
 // Send is what a dispatcher does about an event on doorcode.challenge.<c>.
 type Send struct {
-	Challenge string
-	Number    int // 1 is create's
-	Route     int // position among the challenge's routes, from 0
+	Challenge string // of a notice: its id, which takes the same place everywhere
+	Number    int    // 1 is create's, and the only one of a notice
+	Route     int    // position among the challenge's routes, from 0
 	Channel   string
 	Envelope  string
-	ExpiresAt time.Time
-	At        time.Time // of the event that asked for it
+	// NotAfter is the latest time at which a call may start (P6), and
+	// ExpiresAt when the message has lost its worth.
+	NotAfter, ExpiresAt time.Time
+	At                  time.Time // of the event that asked for it
+	// Notice is the kind of a notice, and empty for a code.
+	Notice string
 }
 
 // Requested is the data of delivery.v1.requested, a resend.
@@ -74,7 +78,7 @@ type Requested struct {
 
 // Delivery is the data of delivery.v1.attempted, postponed and abandoned.
 type Delivery struct {
-	Challenge string `json:"challenge"`
+	Challenge string `json:"challenge"` // or notice, whose id has the same form
 	Send      int    `json:"send"`
 	Channel   string `json:"channel"`
 	// Number is the broker's count of hand-overs of this send, from 1. It
@@ -123,7 +127,7 @@ type Directory struct {
 // SendOf returns what a dispatcher has to do about an event, or ErrMalformed
 // when it asks for nothing.
 func SendOf(e Event) (Send, error) {
-	switch e.Type { //nolint:exhaustive // two types order a send, and no later one does by chance
+	switch e.Type { //nolint:exhaustive // three types order a send, and no later one does by chance
 	case ChallengeIssued:
 		var p Issued
 		err := e.Decode(&p)
@@ -135,7 +139,7 @@ func SendOf(e Event) (Send, error) {
 		}
 		return Send{
 			Challenge: p.Challenge, Number: 1, Route: 0, Channel: p.Channel,
-			Envelope: p.Routes[0].Envelope, ExpiresAt: p.ExpiresAt, At: e.Time,
+			Envelope: p.Routes[0].Envelope, NotAfter: challenge.NotAfter(p.ExpiresAt), ExpiresAt: p.ExpiresAt, At: e.Time,
 		}, nil
 	case DeliveryRequested:
 		var p Requested
@@ -148,8 +152,10 @@ func SendOf(e Event) (Send, error) {
 		}
 		return Send{
 			Challenge: p.Challenge, Number: p.Send, Route: p.Route, Channel: p.Channel,
-			Envelope: p.Envelope, ExpiresAt: p.ExpiresAt, At: e.Time,
+			Envelope: p.Envelope, NotAfter: challenge.NotAfter(p.ExpiresAt), ExpiresAt: p.ExpiresAt, At: e.Time,
 		}, nil
+	case NoticeRequested:
+		return noticeSend(e)
 	default:
 		return Send{}, fmt.Errorf("%w: type %s asks for no send", ErrMalformed, e.Type)
 	}

@@ -17,6 +17,9 @@ import (
 // readable in a list of messages.
 const maxBrand = 40
 
+// maxSupport is the longest support address in characters: it stands in a line.
+const maxSupport = 100
+
 // clock is how a time of day is written; the words name the zone.
 const clock = "15:04"
 
@@ -26,79 +29,100 @@ const padding = 160
 
 // EmailRenderer writes the e-mails of one brand. It is safe for concurrent use.
 type EmailRenderer struct {
-	brand     string
-	languages catalogue[forms]
+	brand, support string
+	languages      catalogue
+	text           *texttemplate.Template
+	html           *htmltemplate.Template
 }
 
-// forms is the two forms of one language's words.
-type forms struct {
-	text *texttemplate.Template
-	html *htmltemplate.Template
+// letter is what the two layouts of an e-mail see: words without markup.
+type letter struct {
+	Language, Subject, Preheader, Heading string
+	Code                                  string // empty in a notice
+	Lines                                 []string
+	// Support is the last line up to the support reference, and After what
+	// follows that: it is read out, so it never breaks at its dash.
+	Support, Reference, After string
+	Padding                   [padding]struct{}
 }
 
-// emailView is what the templates of an e-mail see.
+// emailView is what the words of an e-mail with a code see.
 type emailView struct {
-	Language, Brand, Code, Label, Reference, Workspace string
-	Asked, Until                                       string
-	Browser, System                                    string
-	Padding                                            [padding]struct{}
+	Brand, Code, Label, Reference, Workspace, Support string
+	Asked, Until                                      string
+	Browser, System                                   string
 }
 
 // NewEmail returns a renderer for a brand of 1 to 40 characters, as people know
-// the product that they sign in to, or ErrBrand.
-func NewEmail(brand string) (*EmailRenderer, error) {
+// the product that they sign in to, and for the place where they find support:
+// the address of a page with https, an e-mail address, or nothing. It fails
+// with ErrBrand or ErrSupport.
+func NewEmail(brand, support string) (*EmailRenderer, error) {
 	err := checkBrand(brand, maxBrand)
+	if err == nil {
+		support, err = showSupport(support)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("message: %w", err)
 	}
-	languages, err := read(parseForms)
+	r := &EmailRenderer{brand: brand, support: support}
+	r.languages, err = read()
 	if err != nil {
 		return nil, fmt.Errorf("message: %w", err)
 	}
-	return &EmailRenderer{brand: brand, languages: languages}, nil
+	r.text, err = texttemplate.ParseFS(templates, "templates/letter.txt")
+	if err != nil {
+		return nil, fmt.Errorf("message: %w", err)
+	}
+	r.html, err = htmltemplate.ParseFS(templates, "templates/letter.html")
+	if err != nil {
+		return nil, fmt.Errorf("message: %w", err)
+	}
+	return r, nil
 }
 
-// parseForms reads one language's words under both layouts.
-func parseForms(file string) (forms, error) {
-	text, err := texttemplate.ParseFS(templates, "templates/text.layout", file)
-	if err != nil {
-		return forms{}, fmt.Errorf("text: %w", err)
-	}
-	html, err := htmltemplate.ParseFS(templates, "templates/html.layout", file)
-	if err != nil {
-		return forms{}, fmt.Errorf("html: %w", err)
-	}
-	return forms{text: text, html: html}, nil
-}
-
-// Render writes an e-mail, or fails with ErrFacts.
+// Render writes an e-mail with a code, or fails with ErrFacts.
 func (r *EmailRenderer) Render(f Facts) (Message, error) {
 	err := f.check()
 	if err != nil {
 		return Message{}, err
 	}
-	name, language := r.languages.choose(f.Locale)
 	browser, system := describe(f.UserAgent)
-	return language.render(emailView{
-		Language: name, Brand: r.brand, Code: f.Code, Label: f.Label,
+	s := &speaker{language: r.languages.choose(f.Locale), view: emailView{
+		Brand: r.brand, Code: f.Code, Label: f.Label, Support: r.support,
 		Reference: challenge.ShowReference(f.Reference), Workspace: showName(f.Workspace),
 		Asked: f.CreatedAt.UTC().Format(clock), Until: f.ExpiresAt.UTC().Format(clock),
 		Browser: browser, System: system,
-	})
+	}}
+	return r.write(s, letter{
+		Subject: s.say("code.subject"), Preheader: s.say("code.preheader"), Heading: s.say("code.heading"), Code: f.Code,
+		Lines: []string{s.say("code.use"), s.say("code.asked"), s.say("code.not_you"), s.say("code.mailbox")},
+	}.withSupport(s.say("code.support"), f.Reference))
 }
 
-// render fills the three parts.
-func (l forms) render(v emailView) (Message, error) {
-	var subject, text, html bytes.Buffer
-	err := errors.Join(
-		l.text.ExecuteTemplate(&subject, "subject", v),
-		l.text.ExecuteTemplate(&text, "text.layout", v),
-		l.html.ExecuteTemplate(&html, "html.layout", v),
-	)
+// withSupport puts in the last line, which holds the support reference.
+func (l letter) withSupport(line, reference string) letter {
+	shown := challenge.ShowReference(reference)
+	var found bool
+	l.Support, l.After, found = strings.Cut(line, shown)
+	if found {
+		l.Reference = shown
+	}
+	return l
+}
+
+// write fills the layouts with what was said.
+func (r *EmailRenderer) write(s *speaker, l letter) (Message, error) {
+	if s.err != nil {
+		return Message{}, fmt.Errorf("render message: %w", s.err)
+	}
+	l.Language = s.tag
+	var text, html bytes.Buffer
+	err := errors.Join(r.text.Execute(&text, l), r.html.Execute(&html, l))
 	if err != nil {
 		return Message{}, fmt.Errorf("render message: %w", err)
 	}
-	return Message{Subject: subject.String(), Text: text.String(), HTML: html.String()}, nil
+	return Message{Subject: l.Subject, Text: text.String(), HTML: html.String()}, nil
 }
 
 // checkBrand refuses a brand that could not stand in a line, or is longer than
@@ -111,4 +135,21 @@ func checkBrand(brand string, longest int) error {
 		return fmt.Errorf("the %w has more than %d characters", ErrBrand, longest)
 	}
 	return nil
+}
+
+// showSupport returns a support address as a message shows it: words to read
+// and type, without the scheme. Nobody learns from doorcode to press a link in
+// a mail about a sign-in.
+func showSupport(support string) (string, error) {
+	shown, isPage := strings.CutPrefix(support, "https://")
+	if len(shown) > maxSupport {
+		return "", fmt.Errorf("the %w address has more than %d characters", ErrSupport, maxSupport)
+	}
+	host, rest, _ := strings.Cut(shown, "/")
+	switch {
+	case support == "", !isPage && account.ValidateEmail(support) == nil:
+	case !isPage, checkHost(host) != nil, !consistsOf(rest, pathCharacters):
+		return "", fmt.Errorf("the %w address is neither a page such as https://help.example.com nor an e-mail address", ErrSupport)
+	}
+	return strings.TrimSuffix(shown, "/"), nil
 }

@@ -15,6 +15,9 @@ const (
 	capitals = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 )
 
+// pathCharacters are those that a support page's path may have.
+const pathCharacters = hostCharacters + capitals + "._~/"
+
 // hostCharacters are those of a host's name.
 const hostCharacters = digits + "abcdefghijklmnopqrstuvwxyz-"
 
@@ -26,13 +29,16 @@ func (f Facts) check() error {
 		return fmt.Errorf("%w: code", ErrFacts)
 	case len(f.Label) != 3 || !consistsOf(f.Label, capitals):
 		return fmt.Errorf("%w: label", ErrFacts)
-	case len(f.Reference) != 8 || !consistsOf(f.Reference, digits+capitals):
+	case !isReference(f.Reference):
 		return fmt.Errorf("%w: support reference", ErrFacts)
 	case f.CreatedAt.IsZero() || !f.ExpiresAt.After(f.CreatedAt):
 		return fmt.Errorf("%w: times", ErrFacts)
 	}
 	return nil
 }
+
+// isReference reports whether a support reference has its form.
+func isReference(s string) bool { return len(s) == 8 && consistsOf(s, digits+capitals) }
 
 // consistsOf reports whether every byte of s is one of the alphabet.
 func consistsOf(s, alphabet string) bool {

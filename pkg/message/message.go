@@ -1,15 +1,20 @@
-// Package message writes the messages that carry a code: the e-mail with
-// subject, plain text and HTML of the same words (product.md 5.1), and the text
-// message of one part (product.md 5.2, DESIGN 6). One renderer serves one
-// channel.
+// Package message writes the messages that carry a code, and the notices that
+// carry none: the e-mail with subject, plain text and HTML of the same words
+// (product.md 5.1), and the text message of one part (product.md 5.2, DESIGN 6).
+// One renderer serves one channel.
 //
 // It promises that a code stands in neither subject nor preview line, that it
 // is one unbroken run of digits, and that no message holds a link, an image or
 // anything that a stranger typed (R5.9): what is not of a closed form is left
 // out or refused. It sends nothing, keeps nothing and knows no clock.
 //
-// The words of a language are one file in templates, those of all channels
-// together; the layouts are shared, so that another language is another file.
+// The words of a language are one file in templates, those of all messages and
+// channels together, each under a key; the layouts are shared. So another
+// language is one more file, and the tests hold it to the keys of the others.
+// Templates of the standard library are all that it takes: a sentence has no
+// plural and no gender that would depend on a fact, and the language of a
+// person is looked up by a rule of six lines, which any matcher of dialects
+// would come down to for languages that have no variants.
 package message
 
 import (
@@ -30,6 +35,8 @@ var (
 	ErrBrand = errors.New("brand")
 	// ErrHost is a host to which no code can be bound.
 	ErrHost = errors.New("host")
+	// ErrSupport is a support address that cannot stand in a message.
+	ErrSupport = errors.New("support")
 )
 
 // Facts is what one message is made of.
@@ -55,7 +62,7 @@ type Facts struct {
 	UserAgent string
 }
 
-// Message is a rendered message; a text message has a Text alone. It holds a
+// Message is a rendered message; a text message has a Text alone. It may hold a
 // code in clear, so it prints as its subject.
 type Message struct {
 	Subject, Text, HTML string

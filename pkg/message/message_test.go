@@ -31,9 +31,13 @@ func facts() Facts {
 // golden compares a message with a file, or writes that with -update.
 func golden(t *testing.T, name, got string) {
 	t.Helper()
-	file := filepath.Join("testdata", name)
+	file := filepath.Join("testdata", filepath.FromSlash(name))
 	if *update {
-		err := os.WriteFile(file, []byte(got), 0o600)
+		err := os.MkdirAll(filepath.Dir(file), 0o750)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = os.WriteFile(file, []byte(got), 0o600)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,10 +1,8 @@
 package message
 
 import (
-	"errors"
 	"fmt"
 	"strings"
-	texttemplate "text/template"
 	"time"
 	"unicode"
 
@@ -30,7 +28,7 @@ const grace = 15 * time.Second
 // safe for concurrent use.
 type SMSRenderer struct {
 	brand, host string
-	languages   catalogue[*texttemplate.Template]
+	languages   catalogue
 }
 
 // smsView is what the templates of a text message see.
@@ -55,17 +53,15 @@ func NewSMS(brand, host string) (*SMSRenderer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("message: %w", err)
 	}
-	languages, err := read(func(file string) (*texttemplate.Template, error) {
-		return texttemplate.ParseFS(templates, file)
-	})
+	languages, err := read()
 	if err != nil {
 		return nil, fmt.Errorf("message: %w", err)
 	}
 	r := &SMSRenderer{brand: brand, host: host, languages: languages}
-	for name, language := range languages {
-		_, err = r.write(language, smsView{Brand: brand, Code: "0000000000", Label: "KTM", Minutes: 10})
+	for _, l := range languages {
+		_, err = r.write(l, smsView{Brand: brand, Code: "0000000000", Label: "KTM", Minutes: 10})
 		if err != nil {
-			return nil, fmt.Errorf("message: with this brand and %w, language %s: %w", ErrHost, name, err)
+			return nil, fmt.Errorf("message: with this brand and %w: %w", ErrHost, err)
 		}
 	}
 	return r, nil
@@ -80,31 +76,34 @@ func (r *SMSRenderer) Render(f Facts) (Message, error) {
 	if f.WrittenAt.IsZero() {
 		return Message{}, fmt.Errorf("%w: time of writing", ErrFacts)
 	}
-	_, language := r.languages.choose(f.Locale)
-	text, err := r.write(language, smsView{Brand: r.brand, Code: f.Code, Label: f.Label, Minutes: f.minutes()})
+	text, err := r.write(r.languages.choose(f.Locale), smsView{Brand: r.brand, Code: f.Code, Label: f.Label, Minutes: f.minutes()})
 	if err != nil {
 		return Message{}, fmt.Errorf("%w: %w", ErrFacts, err)
 	}
 	return Message{Text: text}, nil
 }
 
-// write returns the first form that fits one part: the long one, else the short
-// one. Whatever the words, the last line binds the code to the host: phones
-// offer it on that page alone, and nothing may follow it (providers.md 8).
-func (r *SMSRenderer) write(language *texttemplate.Template, v smsView) (string, error) {
-	for _, form := range []string{"sms", "sms_short"} {
-		var text strings.Builder
-		err := language.ExecuteTemplate(&text, form, v)
+// write returns the text with a code. Whatever the words, the last line binds
+// the code to the host: phones offer it on that page alone, and nothing may
+// follow it (providers.md 8).
+func (r *SMSRenderer) write(l language, v smsView) (string, error) {
+	return onePartOf(l, "code", v, fmt.Sprintf("\n@%s #%s", r.host, v.Code))
+}
+
+// onePartOf returns the first form of a message that fits one part with its
+// end: the long one, else the short one.
+func onePartOf(l language, kind string, view any, end string) (string, error) {
+	for _, form := range []string{".sms", ".sms_short"} {
+		words, err := l.say(kind+form, view)
 		if err != nil {
 			return "", fmt.Errorf("render message: %w", err)
 		}
-		_, _ = fmt.Fprintf(&text, "\n@%s #%s", r.host, v.Code) // never fails, see strings.Builder
-		parts, _, alphabet := gsm7.Parts(text.String())
+		parts, _, alphabet := gsm7.Parts(words + end)
 		if parts == 1 && alphabet == gsm7.GSM7 {
-			return text.String(), nil
+			return words + end, nil
 		}
 	}
-	return "", errors.New("the text does not fit one part")
+	return "", fmt.Errorf("language %s: the text does not fit one part", l.tag)
 }
 
 // minutes is how many a code has left when the message is written, at least

@@ -25,6 +25,9 @@ func smsRenderer(t *testing.T, brand, host string) *SMSRenderer {
 	return r
 }
 
+// digitRun is what a phone takes for a code (providers.md 8).
+func digitRun() *regexp.Regexp { return regexp.MustCompile(`[0-9]{4,}`) }
+
 // text renders a text message.
 func text(t *testing.T, r *SMSRenderer, f Facts) string {
 	t.Helper()
@@ -56,9 +59,9 @@ func TestSMSRenderer_WritesTheMessageOfTheGoldenFiles(t *testing.T) {
 		facts             Facts
 		units             int
 	}{
-		{"sms.txt", "Lanternbird", host, facts(), 159},
-		{"sms_short.txt", "Lanternbird", host, long, 104},
-		{"sms_longest.txt", strings.Repeat("W", maxSMSBrand), longestHost(), long, 146},
+		{"en/sms.txt", "Lanternbird", host, facts(), 159},
+		{"en/sms_short.txt", "Lanternbird", host, long, 104},
+		{"en/sms_longest.txt", strings.Repeat("W", maxSMSBrand), longestHost(), long, 146},
 	} {
 		got := text(t, smsRenderer(t, c.brand, c.host), c.facts)
 		golden(t, c.name, got)
@@ -80,6 +83,10 @@ func TestSMSRenderer_FitsOnePartInEveryLanguage(t *testing.T) {
 		t.Fatal("there is no language")
 	}
 	for name := range longest.languages {
+		got := text(t, usual, func() Facts { f := facts(); f.Locale = name; return f }())
+		if strings.Contains(got, "Reference on screen") || strings.Contains(got, "-code:") {
+			t.Errorf("%s needs the short form for the usual brand, host and code", name)
+		}
 		for digits := 6; digits <= 10; digits++ {
 			f := facts()
 			f.Locale, f.Code = name, strings.Repeat("8", digits)
@@ -113,7 +120,7 @@ func TestSMSRenderer_BindsTheCodeToTheHostInTheLastLine(t *testing.T) {
 		if len(lines) != 2 || lines[1] != "@"+host+" #"+code {
 			t.Errorf("lines are %q", lines)
 		}
-		if groups := regexp.MustCompile(`[0-9]{4,}`).FindAllString(lines[0], -1); len(groups) != 1 || groups[0] != code {
+		if groups := digitRun().FindAllString(lines[0], -1); len(groups) != 1 || groups[0] != code {
 			t.Errorf("a phone finds %q in the words", groups)
 		}
 		if !strings.Contains(lines[0], "reference KTM.") && !strings.Contains(lines[0], "Reference on screen: KTM.") {

@@ -61,6 +61,7 @@ func Lookups(handed []byte) map[string]Lookup {
 		"outdated":         {endOutdatedSQL, []any{Verifier, 200}},
 		"swept":            {markSweptSQL, []any{200}},
 		"gaps":             {recordGapsSQL, []any{handed, Verifier}},
+		"delivery":         {deliverySQL, []any{"c1", 1}},
 		"clean challenges": {cleanChallengesSQL, []any{8 * day, 500}},
 		"clean budgets":    {cleanBudgetsSQL, []any{day, 500}},
 		"clean limits":     {cleanLimitsSQL, []any{day, 500}},

@@ -106,22 +106,23 @@ func factKind(t event.Type) delivery.FactKind {
 }
 
 // Delivery tells whether a challenge ended (or expired) and whether a provider took that send, by the answer to an
-// attempt or by a receipt that came although the answer was lost (P5). Of a challenge that is not recorded nothing is
-// known: both are false.
+// attempt or by a receipt that came although the answer was lost (P5). A challenge that is not recorded has not ended,
+// and neither does a notice, which has no row: what is on record about its send is all that is known of it.
 func (db *DB) Delivery(ctx context.Context, id string, send int) (ended, accepted bool, err error) {
-	err = db.pool.QueryRow(ctx, `
-		SELECT c.state <> 'pending' OR c.expires_at <= clock_timestamp(),
-		       EXISTS (SELECT FROM audit a
-		                WHERE a.challenge_id = c.id AND a.at > c.created_at - interval '1 hour'
-		                  AND (a.kind = 'delivery.v1.attempted' AND a.detail ->> 'result' = 'accepted'
-		                       OR a.kind = 'receipt.v1.recorded' AND a.detail ->> 'status' IN ('accepted', 'deferred', 'delivered'))
-		                  AND (a.detail ->> 'send')::int = $2)
-		  FROM challenges c WHERE c.id = $1`, id, send).Scan(&ended, &accepted)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return false, false, nil
-	}
+	err = db.pool.QueryRow(ctx, deliverySQL, id, send).Scan(&ended, &accepted)
 	if err != nil {
 		return false, false, fmt.Errorf("read the delivery of a challenge: %w", scrub(err))
 	}
 	return ended, accepted, nil
 }
+
+// deliverySQL: $1 challenge or notice, $2 send. What a challenge's age says spares the older partitions; a notice is
+// not sent later than a day after its cause.
+const deliverySQL = `
+SELECT coalesce(c.state <> 'pending' OR c.expires_at <= now.at, false),
+       EXISTS (SELECT FROM audit a
+                WHERE a.challenge_id = $1 AND a.at > coalesce(c.created_at - interval '1 hour', now.at - interval '2 days')
+                  AND (a.kind = 'delivery.v1.attempted' AND a.detail ->> 'result' = 'accepted'
+                       OR a.kind = 'receipt.v1.recorded' AND a.detail ->> 'status' IN ('accepted', 'deferred', 'delivered'))
+                  AND (a.detail ->> 'send')::int = $2)
+  FROM (SELECT clock_timestamp() AS at) AS now LEFT JOIN challenges c ON c.id = $1`

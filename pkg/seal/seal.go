@@ -1,10 +1,11 @@
 // Package seal hides what only one dispatcher may read: code, recipient and
-// the facts its message shows (DESIGN 6, P4).
+// the facts its message shows (DESIGN 6, P4). A notice is sealed like a code.
 //
 // A sealed envelope hides and authenticates at once: only holders of the
 // channel's key ring can make or open one, so nobody but the front door can
 // choose what is sent, or to whom. It opens only in the context it was sealed
-// for: version, key, challenge, route, channel and latest time of a call.
+// for: version, key, challenge or notice, route, channel, latest time of a call
+// and kind of the notice.
 package seal
 
 import (
@@ -42,21 +43,24 @@ var ErrNotOpened = errors.New("envelope does not open")
 
 // Context is what an envelope is bound to.
 type Context struct {
-	Challenge string
+	Challenge string // or notice
 	Route     int    // position among the challenge's routes, from 0
 	Channel   string // the one channel whose dispatcher may open it
 	NotAfter  time.Time
+	// Notice is the kind of a notice, and empty for a code: what was sealed as
+	// one of them never opens as the other.
+	Notice string
 }
 
 // Content is what an envelope hides.
 type Content struct {
-	Code      string    `json:"code"`
+	Code      string    `json:"code,omitempty"` // none in a notice
 	Recipient string    `json:"recipient"`
 	Workspace string    `json:"workspace"` // its name, shown in the message
-	Label     string    `json:"label"`
+	Label     string    `json:"label,omitempty"`
 	Reference string    `json:"reference"` // support reference
 	Locale    string    `json:"locale"`
-	CreatedAt time.Time `json:"created_at"`
+	CreatedAt time.Time `json:"created_at"` // of a notice: when it happened
 	ExpiresAt time.Time `json:"expires_at"`
 	UserAgent string    `json:"user_agent,omitempty"`
 }
@@ -143,6 +147,7 @@ func (c Context) additional(id uint8) []byte {
 	}
 	_ = binary.Write(&b, binary.BigEndian, int64(c.Route))
 	_ = binary.Write(&b, binary.BigEndian, c.NotAfter.UnixMilli())
+	b.WriteString(c.Notice) // last, so that it needs no length
 	return b.Bytes()
 }
 

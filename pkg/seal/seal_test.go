@@ -65,6 +65,7 @@ func TestP4_AnEnvelopeOpensOnlyInItsContextAndWithItsKey(t *testing.T) {
 		"challenge": func(c *Context) { c.Challenge = "BBECAwQFBgcICQoLDA0ODw" },
 		"route":     func(c *Context) { c.Route = 1 },
 		"channel":   func(c *Context) { c.Channel = "sms" },
+		"notice":    func(c *Context) { c.Notice = "login_locked" },
 		"not after": func(c *Context) { c.NotAfter = c.NotAfter.Add(time.Millisecond) },
 		"shifted": func(c *Context) {
 			c.Challenge, c.Channel = c.Challenge+"e", "mail"

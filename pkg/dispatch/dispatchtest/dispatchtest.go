@@ -75,6 +75,8 @@ type Order struct {
 	Recipient string
 	// Life is how long the code lives; zero is ten minutes.
 	Life time.Duration
+	// Locale is the person's; notices alone are written in it.
+	Locale string
 }
 
 // Issue publishes a challenge with one route, as auth does, and returns its id.
@@ -107,6 +109,46 @@ func (w *World) Issue(t testing.TB, auth *bus.Conn, o Order) string {
 		t.Fatal(err)
 	}
 	e, err := event.New(event.ChallengeIssued, id, "doorcode/auth", p.CreatedAt, id, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	subject, err := event.SubjectOf(e.Type, p.Channel)
+	if err == nil {
+		_, err = auth.Publish(Context(t), bus.Message{Subject: subject, ID: e.ID, Header: e.Header(), Data: e.Data})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// Tell publishes the notice of a lock, as auth does, and returns its id.
+func (w *World) Tell(t testing.TB, auth *bus.Conn, o Order) string {
+	t.Helper()
+	if o.Life == 0 {
+		o.Life = 24 * time.Hour
+	}
+	w.Log.Secret(o.Recipient)
+	id, err := challenge.NewID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var p event.Notice
+	err = eventtest.Accepted(t, event.NoticeRequested).Decode(&p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now().UTC()
+	p.Notice, p.Channel, p.NotAfter = id, string(o.Channel), now.Add(o.Life)
+	p.Envelope, err = seal.Seal(w.rings[o.Channel], seal.Context{
+		Challenge: id, Channel: p.Channel, NotAfter: p.NotAfter, Notice: p.Kind,
+	}, seal.Content{
+		Recipient: o.Recipient, Workspace: "Acme", Reference: p.SupportReference, Locale: o.Locale, CreatedAt: now, ExpiresAt: p.NotAfter,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := event.New(event.NoticeRequested, id, "doorcode/auth", now, id, p)
 	if err != nil {
 		t.Fatal(err)
 	}

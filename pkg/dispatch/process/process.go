@@ -40,6 +40,7 @@ type Provider interface {
 // Renderer writes the messages of one channel.
 type Renderer interface {
 	Render(f message.Facts) (message.Message, error)
+	RenderNotice(n message.Notice) (message.Message, error)
 }
 
 // Config is what a dispatcher is made of. Everything is required but NATSCAFile
@@ -164,16 +165,27 @@ func (p *Process) consumer(ctx context.Context) (*bus.Consumer, error) {
 	return consumer, nil
 }
 
-// render turns the content of an envelope into the provider's message.
-func (p *Process) render(c seal.Content) (provider.Message, error) {
-	m, err := p.cfg.Renderer.Render(message.Facts{
-		Code: c.Code, Label: c.Label, Reference: c.Reference, Workspace: c.Workspace, Locale: c.Locale,
-		CreatedAt: c.CreatedAt, ExpiresAt: c.ExpiresAt, WrittenAt: p.cfg.Clock(), UserAgent: c.UserAgent,
-	})
+// render turns the content of an envelope into the provider's message: of a
+// notice of that kind, or of a code.
+func (p *Process) render(notice string, c seal.Content) (provider.Message, error) {
+	m, err := p.write(notice, c)
 	if err != nil {
 		return provider.Message{}, fmt.Errorf("render: %w", err)
 	}
 	return provider.Message{Subject: m.Subject, Text: m.Text, HTML: m.HTML}, nil
+}
+
+// write has the renderer write the words.
+func (p *Process) write(notice string, c seal.Content) (message.Message, error) {
+	if notice != "" {
+		return p.cfg.Renderer.RenderNotice(message.Notice{
+			Kind: notice, At: c.CreatedAt, Reference: c.Reference, Workspace: c.Workspace, Locale: c.Locale,
+		})
+	}
+	return p.cfg.Renderer.Render(message.Facts{
+		Code: c.Code, Label: c.Label, Reference: c.Reference, Workspace: c.Workspace, Locale: c.Locale,
+		CreatedAt: c.CreatedAt, ExpiresAt: c.ExpiresAt, WrittenAt: p.cfg.Clock(), UserAgent: c.UserAgent,
+	})
 }
 
 // run starts the engine and pushes its drain, the first thing to happen at a

@@ -47,7 +47,7 @@ func sample(t *testing.T, w *dispatchtest.World, c delivery.Channel) Config {
 	}
 	switch c {
 	case delivery.Email:
-		cfg.Renderer, err = message.NewEmail("Lanternbird")
+		cfg.Renderer, err = message.NewEmail("Lanternbird", "")
 	case delivery.SMS:
 		cfg.Renderer, err = message.NewSMS("Lanternbird", "login.lanternbird.example")
 	}
@@ -225,6 +225,32 @@ type broken struct{}
 
 func (broken) Render(message.Facts) (message.Message, error) {
 	return message.Message{}, message.ErrFacts
+}
+
+func (broken) RenderNotice(message.Notice) (message.Message, error) {
+	return message.Message{}, message.ErrFacts
+}
+
+func TestProcess_WritesANoticeInTheWordsOfTheChannel(t *testing.T) {
+	t.Parallel()
+	for _, c := range delivery.Channels() {
+		t.Run(string(c), func(t *testing.T) {
+			t.Parallel()
+			w := dispatchtest.Start(t)
+			cfg := sample(t, w, c)
+			fake, _ := cfg.Provider.(*closing)
+			start(t, cfg)
+			id := w.Tell(t, w.Connect(t, "auth"), dispatchtest.Order{Channel: c, Recipient: "jo@acme.example", Locale: "nl-NL"})
+			bustest.Wait(t, "a message", func() bool { return len(fake.Messages()) == 1 })
+			m := fake.Messages()[0]
+			if !strings.HasPrefix(m.Reference, id+".1.") || m.Recipient != "jo@acme.example" || !strings.Contains(m.Text, "geblokkeerd") || !strings.Contains(m.Text, "4F72-KQ9R") {
+				t.Errorf("message %s with the text\n%s", m.Reference, m.Text)
+			}
+			if (m.Subject == "") != (c == delivery.SMS) || (m.HTML == "") != (c == delivery.SMS) {
+				t.Errorf("the message of %s has the subject %q", c, m.Subject)
+			}
+		})
+	}
 }
 
 func TestProcess_SendsNothingThatCannotBeRendered(t *testing.T) {

@@ -1,4 +1,5 @@
-// Package app is the auth process: it opens database and bus, reads the keys and serves the API on HTTP and on NATS.
+// Package app is the auth process: it opens database and bus, reads the keys, serves the API on HTTP and on NATS, and
+// tells people what happened to their logins.
 package app
 
 import (
@@ -7,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 
 	"doorcode/pkg/bus"
@@ -21,6 +23,7 @@ import (
 	"doorcode/services/auth/internal/decide"
 	"doorcode/services/auth/internal/front"
 	"doorcode/services/auth/internal/natsapi"
+	"doorcode/services/auth/internal/notice"
 	"doorcode/services/auth/internal/watch"
 	"doorcode/services/auth/internal/web"
 )
@@ -147,6 +150,10 @@ func (a *App) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	err = a.tell(ctx, f)
+	if err != nil {
+		return err
+	}
 	service, err := natsapi.Serve(ctx, natsapi.Config{Tracer: a.tel.Tracer(), Bus: a.bus, Front: f, Workers: a.cfg.NATSWorkers, Log: a.tel.Log})
 	if err != nil {
 		return err
@@ -163,6 +170,41 @@ func (a *App) Start(ctx context.Context) error {
 	a.stack.Push("event streams", func(context.Context) error { a.watches.Close(); return nil })
 	a.watch()
 	return nil
+}
+
+// tell starts what orders notices.
+func (a *App) tell(ctx context.Context, f *front.Front) error {
+	source, err := a.bus.Consumer(ctx, event.StreamDirectory, bus.Notices)
+	if err != nil {
+		return err
+	}
+	teller, err := notice.New(notice.Config{
+		Source: source, Publisher: a.bus, Directory: postgres.NewDirectory(a.db, a.rows), Address: a.keys.Address,
+		Channels: a.keys.Channels, MayText: a.decisions().MayText, Alarm: f.Alarm, Clock: time.Now, Log: a.tel.Log,
+		Metrics: a.tel.Registry,
+	})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	running.Go(func() { teller.Run(ctx) })
+	a.stack.Push("notices", func(context.Context) error {
+		cancel()
+		running.Wait()
+		return nil
+	})
+	return nil
+}
+
+// decisions are the settings of what is sent, and where to.
+func (a *App) decisions() decide.Settings {
+	return decide.Settings{
+		Policy: a.cfg.policy(), Life: a.cfg.CodeLife, PerHour: a.cfg.PerHour, PerDay: a.cfg.PerDay,
+		GroupPerHour: a.cfg.GroupPerHour, GroupPerDay: a.cfg.GroupPerDay,
+		TextLife: a.cfg.SMSCodeLife, NumberPerHour: a.cfg.NumberPerHour, NumberPerDay: a.cfg.NumberPerDay,
+		Countries: a.cfg.SMSCountries, TextsPerDay: a.cfg.SMSDailyCap,
+	}
 }
 
 // watch reports the end of a listener that nobody stopped.
@@ -189,12 +231,7 @@ func (a *App) build(number uint16) (*front.Front, error) {
 		Database: a.db, Directory: postgres.NewDirectory(a.db, a.rows), Bus: a.bus, Watches: a.watches, Keys: a.keys,
 		Clock: time.Now, Telemetry: a.tel,
 		Settings: front.Settings{
-			Settings: decide.Settings{
-				Policy: a.cfg.policy(), Life: a.cfg.CodeLife, PerHour: a.cfg.PerHour, PerDay: a.cfg.PerDay,
-				GroupPerHour: a.cfg.GroupPerHour, GroupPerDay: a.cfg.GroupPerDay,
-				TextLife: a.cfg.SMSCodeLife, NumberPerHour: a.cfg.NumberPerHour, NumberPerDay: a.cfg.NumberPerDay,
-				Countries: a.cfg.SMSCountries, TextsPerDay: a.cfg.SMSDailyCap,
-			},
+			Settings:   a.decisions(),
 			CodeDigits: a.cfg.CodeDigits, LivePerLogin: a.cfg.LivePerLogin, CreatesPerClient: a.cfg.CreatesPerClient,
 			CreatesPerSecond: a.cfg.CreatesPerSecond, VerifierTimeout: verifierTimeout, StreamNumber: number,
 		},

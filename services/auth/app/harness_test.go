@@ -45,6 +45,7 @@ type harness struct {
 	app  *app.App
 	tel  telemetry.Telemetry
 	logs *lines
+	cfg  app.Config
 	dir  string
 	key  string // may do everything
 	spec routers.Router
@@ -72,16 +73,34 @@ func (l *lines) String() string {
 func start(t testing.TB, change func(*app.Config)) *harness {
 	t.Helper()
 	h := &harness{db: pgtest.Open(t), bus: bustest.Start(t), logs: &lines{}, dir: t.TempDir(), spec: document(t)}
-	cfg := h.config(t)
+	h.cfg = h.config(t)
 	if change != nil {
-		change(&cfg)
+		change(&h.cfg)
 	}
+	h.run(t)
+	h.key = h.frontEnd(t, frontend.FrontEnd{
+		ID: "front", Scopes: []frontend.Scope{frontend.Challenges, frontend.Directory}, AllWorkspaces: true,
+	})
+	return h
+}
+
+// replica runs a second auth beside the first, with its settings and keys.
+func (h *harness) replica(t testing.TB) *harness {
+	t.Helper()
+	second := &harness{db: h.db, bus: h.bus, logs: &lines{}, dir: h.dir, spec: h.spec, cfg: h.cfg, key: h.key}
+	second.run(t)
+	return second
+}
+
+// run starts auth with the settings of the harness.
+func (h *harness) run(t testing.TB) {
+	t.Helper()
 	var err error
 	h.tel, err = telemetry.New("auth", "debug", h.logs)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.app, err = app.New(cfg, h.tel)
+	h.app, err = app.New(h.cfg, h.tel)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,10 +116,6 @@ func start(t testing.TB, change func(*app.Config)) *harness {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.key = h.frontEnd(t, frontend.FrontEnd{
-		ID: "front", Scopes: []frontend.Scope{frontend.Challenges, frontend.Directory}, AllWorkspaces: true,
-	})
-	return h
 }
 
 // config returns settings with fresh keys.

@@ -165,6 +165,9 @@ func replay(ctx context.Context, conn *bus.Conn, letter bus.Stored) error {
 // recorderLetters is where the recorder puts what it cannot record.
 const recorderLetters = "doorcode.dlq.recorder"
 
+// noticeLetters is where auth puts the changes of the directory that it cannot tell of.
+const noticeLetters = "doorcode.dlq.notices"
+
 // mayReplay reports whether the owner of a dead letter consumes the subject that the letter names. The bus enforces the
 // owner alone; the rest was written by it, and a replay has doorcodectl's rights (P10).
 func mayReplay(letter, subject string) bool {
@@ -178,6 +181,10 @@ func mayReplay(letter, subject string) bool {
 			}
 		}
 		return false
+	}
+	if letter == noticeLetters {
+		kind, found := strings.CutPrefix(subject, "doorcode.directory.")
+		return found && kind != ""
 	}
 	channel, found := strings.CutPrefix(letter, "doorcode.dlq.")
 	return found && subject == "doorcode.challenge."+channel

@@ -121,6 +121,30 @@ func TestDeadLetters_AReplayThatCannotBeLeavesTheLetterOpen(t *testing.T) {
 	o.refused(t, 1, "no such message", "dead-letters", "replay", "99")
 }
 
+// What auth could not tell of goes back to the directory's events, and nowhere else.
+func TestDeadLetters_ANoticesLetterIsReplayedToTheDirectoryAlone(t *testing.T) {
+	t.Parallel()
+	o, b, _ := atWork(t)
+	e := eventtest.Accepted(t, event.LoginLocked)
+	for i, subject := range []string{"doorcode.challenge.notices", "doorcode.directory.", "doorcode.outcome.approved", "doorcode.directory.login_locked"} {
+		header := e.Header()
+		header["doorcode-subject"], header["doorcode-reason"] = subject, "malformed event"
+		_, err := b.Connect(t, "auth").Publish(t.Context(), bus.Message{
+			Subject: "doorcode.dlq.notices", ID: fmt.Sprint(i), Header: header, Data: e.Data,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 3 {
+		o.refused(t, 1, "only discarded", "dead-letters", "replay", fmt.Sprint(i+1))
+	}
+	o.do(t, "dead-letters", "replay", "4")
+	if m := b.Messages(t, event.StreamDirectory); len(m) != 1 || m[0].Subject != "doorcode.directory.login_locked" || m[0].Header["ce-id"] != e.ID {
+		t.Errorf("replayed: %+v", m)
+	}
+}
+
 // The dispatcher consumes what the recorder could not record, too: a replay while the code lives would send it again.
 func TestP5_ARecordersLetterIsReplayedWhenItsCodeIsDead(t *testing.T) {
 	t.Parallel()

@@ -17,7 +17,7 @@ func New(cfg Config, tel telemetry.Telemetry) (*process.Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	renderer, err := message.NewEmail(cfg.Brand)
+	renderer, err := message.NewEmail(cfg.Brand, cfg.SupportLink)
 	if err != nil {
 		return nil, fmt.Errorf("email-dispatcher: %w", err)
 	}

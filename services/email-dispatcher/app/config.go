@@ -32,6 +32,7 @@ type Config struct {
 	FromAddress      string        `env:"DOORCODE_EMAIL_DISPATCHER_FROM_ADDRESS,required" help:"The one sender of all codes, verified at SendGrid."`
 	FromName         string        `env:"DOORCODE_EMAIL_DISPATCHER_FROM_NAME" envDefault:"Doorcode" help:"Name of the sender as people see it, in ASCII."`
 	Brand            string        `env:"DOORCODE_EMAIL_DISPATCHER_BRAND" envDefault:"Doorcode" help:"Name of the product that people sign in to, in subject and text."`
+	SupportLink      string        `env:"DOORCODE_EMAIL_DISPATCHER_SUPPORT_LINK" help:"Where people find support, a page with https or an e-mail address; a message with a code shows it as words to type, never as a link."`
 	Workers          int           `env:"DOORCODE_EMAIL_DISPATCHER_WORKERS" envDefault:"32" help:"How many messages are worked on at the same time."`
 	RatePerSecond    float64       `env:"DOORCODE_EMAIL_DISPATCHER_RATE_PER_SECOND" envDefault:"100" help:"How many messages a second this replica hands to SendGrid at most."`
 }
@@ -52,8 +53,12 @@ func (c Config) Validate() error {
 	}
 	_, err := provider.Endpoint{URL: c.SendGridURL, Live: c.Live}.Base()
 	check("SENDGRID_URL", err)
-	_, err = message.NewEmail(c.Brand)
-	check("BRAND", err)
+	_, err = message.NewEmail(c.Brand, c.SupportLink)
+	if errors.Is(err, message.ErrSupport) {
+		check("SUPPORT_LINK", err)
+	} else {
+		check("BRAND", err)
+	}
 	check("WORKERS", process.CheckWorkers(delivery.Email, c.Workers))
 	check("RATE_PER_SECOND", process.CheckRate(c.RatePerSecond))
 	return errors.Join(problems...)

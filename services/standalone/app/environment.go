@@ -73,6 +73,7 @@ func (a *App) environment() environment {
 		"DOORCODE_EMAIL_DISPATCHER_FROM_ADDRESS":      "sign-in@lanternbird.example",
 		"DOORCODE_EMAIL_DISPATCHER_FROM_NAME":         "Lanternbird",
 		"DOORCODE_EMAIL_DISPATCHER_BRAND":             "Lanternbird",
+		"DOORCODE_EMAIL_DISPATCHER_SUPPORT_LINK":      "https://lanternbird.example/help",
 		"DOORCODE_SMS_DISPATCHER_NATS_KEY_FILE":       user("sms-dispatcher"),
 		"DOORCODE_SMS_DISPATCHER_CHANNEL_KEY_FILE":    ring(ctl.ChannelKeys(delivery.SMS)),
 		"DOORCODE_SMS_DISPATCHER_VONAGE_KEY_FILE":     filepath.Join(passwords, "vonage-key"),

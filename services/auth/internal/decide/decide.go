@@ -82,7 +82,7 @@ func Decide(f Facts, s Settings) (Decision, error) {
 		p.RetryAfter = wait
 		return Decision{}, p
 	}
-	routes := account.Routes(*f.Workspace, *f.Login, mayText(f, s))
+	routes := account.Routes(*f.Workspace, *f.Login, s.MayText(*f.Login, f.Stopped))
 	if len(routes) == 0 {
 		return Decision{}, problem.New(http.StatusConflict, CodeNoRoute,
 			"There is no proven way to send a code to this person.")
@@ -112,14 +112,15 @@ func limits(r account.Route, s Settings) Route {
 	return Route{Route: r, PerHour: s.PerHour, PerDay: s.PerDay}
 }
 
-// mayText reports whether a text message may go to the login's phone: its country is allowed and not stopped, and there
-// is a daily cap (DESIGN 7). A cap that is reached is a matter of limits: nobody is moved to another channel by it.
-func mayText(f Facts, s Settings) bool {
-	if f.Login.Phone == "" || s.TextsPerDay == 0 {
+// MayText reports whether a text message may go to a login's phone: its country is allowed and not among the stopped
+// ones, and there is a daily cap (DESIGN 7). A cap that is reached is a matter of limits: nobody is moved to another
+// channel by it.
+func (s Settings) MayText(l account.Login, stopped []string) bool {
+	if l.Phone == "" || s.TextsPerDay == 0 {
 		return false
 	}
-	number, err := phone.Parse(f.Login.Phone)
-	return err == nil && number.Allowed(s.Countries) && !number.Allowed(f.Stopped)
+	number, err := phone.Parse(l.Phone)
+	return err == nil && number.Allowed(s.Countries) && !number.Allowed(stopped)
 }
 
 // UnknownWorkspace is the answer to a workspace that does not exist or lies outside a key.

@@ -150,10 +150,15 @@ func (f *Front) translate(ctx context.Context, err error) error {
 	return err
 }
 
-// alarm counts and logs a row that is not as auth wrote it (SEC-09). Nothing is sent on its word.
-func (f *Front) alarm(ctx context.Context, table string) error {
+// Alarm counts and logs a row that is not as auth wrote it (SEC-09). Nothing is sent on its word.
+func (f *Front) Alarm(ctx context.Context, table string) {
 	f.broken.WithLabelValues(table).Inc()
 	f.log.ErrorContext(ctx, "directory row is not as it was written", "table", table)
+}
+
+// alarm raises the alarm and returns what the caller may see of it.
+func (f *Front) alarm(ctx context.Context, table string) error {
+	f.Alarm(ctx, table)
 	return problem.New(http.StatusServiceUnavailable, CodeDirectoryIntegrity,
 		"A stored entry was not written by this system. Nothing was sent; the operator has to look at it.")
 }

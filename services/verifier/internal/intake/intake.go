@@ -82,6 +82,30 @@ func Delivery(e event.Event) (event.Delivery, error) {
 	return p, nil
 }
 
+// Notice reads the data of a notice.v1.requested, or fails with event.ErrMalformed. Which kinds there are is the
+// dispatchers' matter: a newer auth may tell of more.
+func Notice(e event.Event) (event.Notice, error) {
+	var p event.Notice
+	err := e.Decode(&p)
+	if err != nil {
+		return p, err
+	}
+	_, err = delivery.ParseChannel(p.Channel)
+	switch {
+	case !isID(p.Notice, challenge.IDSize) || e.ID != p.Notice || e.Subject != p.Notice:
+		return p, malformed("notice id")
+	case p.Kind == "" || p.Cause == "" || p.SupportReference == "" || p.Destination == "":
+		return p, malformed("missing fact")
+	case account.ValidateID(p.Workspace) != nil || account.ValidateID(p.Login) != nil:
+		return p, malformed("workspace or login")
+	case err != nil || p.Envelope == "":
+		return p, malformed("channel or envelope")
+	case !p.NotAfter.After(e.Time):
+		return p, malformed("deadline")
+	}
+	return p, nil
+}
+
 // Receipt reads the data of a receipt.v1.recorded, or fails with event.ErrMalformed. It names one delivery or one
 // address, never both, and its time is that of its event.
 func Receipt(e event.Event) (event.Receipt, error) {

@@ -124,6 +124,27 @@ func TestDelivery_RefusesWhatIsNotWhole(t *testing.T) {
 	}
 }
 
+func TestNotice_TakesTheVectorAndNothingThatIsNotWhole(t *testing.T) {
+	t.Parallel()
+	p, err := intake.Notice(eventtest.Accepted(t, event.NoticeRequested))
+	if err != nil || p.Kind != event.NoticeLoginLocked {
+		t.Errorf("%+v: %v", p, err)
+	}
+	_, err = intake.Notice(changed(t, event.NoticeRequested, "kind", "told_by_a_newer_auth"))
+	if err != nil {
+		t.Errorf("a kind of a newer version: %v", err)
+	}
+	for path, value := range map[string]any{
+		"notice": "IBESExQVFhcYGRobHB0eHw", "kind": "", "cause": "", "workspace": "a b", "login": "", "channel": "pigeon", "destination": "",
+		"support_reference": "", "envelope": "", "not_after": "2026-06-03T08:02:00Z",
+	} {
+		_, err := intake.Notice(changed(t, event.NoticeRequested, path, value))
+		if !errors.Is(err, event.ErrMalformed) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
 func FuzzIssued(f *testing.F) {
 	f.Add([]byte(`{}`))
 	f.Add([]byte(`{"challenge":"AAAAAAAAAAAAAAAAAAAAAA","routes":[{}]}`))
@@ -140,6 +161,10 @@ func FuzzIssued(f *testing.F) {
 		receipt, err := intake.Receipt(event.Event{Type: event.ReceiptRecorded, Data: data})
 		if err == nil && (receipt.Challenge == "") != (len(receipt.AddressHash) > 0) {
 			t.Error("a receipt about two things, or about nothing, was taken")
+		}
+		n, err := intake.Notice(event.Event{ID: "EBESExQVFhcYGRobHB0eHw", Subject: "EBESExQVFhcYGRobHB0eHw", Type: event.NoticeRequested, Data: data})
+		if err == nil && (n.Notice != "EBESExQVFhcYGRobHB0eHw" || n.Envelope == "") {
+			t.Error("a notice that is not whole was taken")
 		}
 	})
 }

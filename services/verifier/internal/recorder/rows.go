@@ -25,6 +25,8 @@ func rowsOf(m bus.Message, place postgres.Issued) (postgres.Batch, error) {
 	case e.Type == event.DeliveryRequested:
 		// Its audit row was written by the statement that took the resend.
 		return postgres.Batch{}, nil
+	case e.Type == event.NoticeRequested:
+		return noticeRows(e)
 	case ofDelivery(e.Type):
 		return deliveryRows(e)
 	case e.Type == event.ReceiptRecorded:
@@ -71,6 +73,24 @@ type issuedDetail struct {
 	Policy           challenge.Policy `json:"policy"`
 	ExpiresAt        time.Time        `json:"expires_at"`
 	Network          string           `json:"network,omitempty"`
+}
+
+// noticeRows is the audit row of an ordered notice, all of the event but the envelope. It is all that a notice has:
+// its id stands where a challenge's does, so that what became of it is found in the same way.
+func noticeRows(e event.Event) (postgres.Batch, error) {
+	p, err := intake.Notice(e)
+	if err != nil {
+		return postgres.Batch{}, err
+	}
+	p.Envelope = ""
+	detail, err := json.Marshal(p)
+	if err != nil {
+		return postgres.Batch{}, fmt.Errorf("write audit detail: %w", err)
+	}
+	return postgres.Batch{Audit: []postgres.Audit{{
+		ID: e.ID, At: e.Time, Kind: e.Type, Workspace: p.Workspace, Login: p.Login, Challenge: p.Notice, Actor: e.Source,
+		Detail: detail,
+	}}}, nil
 }
 
 // deliveryRows is the audit row of what became of a send; lower hand-over numbers of which nothing is known are filled

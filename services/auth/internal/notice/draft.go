@@ -1,0 +1,62 @@
+package notice
+
+import (
+	"errors"
+	"slices"
+
+	"doorcode/pkg/account"
+	"doorcode/pkg/challenge"
+	"doorcode/pkg/event"
+	"doorcode/pkg/phone"
+	"doorcode/pkg/postgres"
+	"doorcode/pkg/seal"
+)
+
+// draft makes the event of one notice. All of it but the envelope's random part follows from cause and directory; its
+// time is the cause's, so that the audit writes it once.
+func (t *Teller) draft(c cause, a postgres.Addressee, r account.Route) (event.Event, event.Notice, error) {
+	ring := t.cfg.Channels[r.Channel]
+	if ring == nil {
+		return event.Event{}, event.Notice{}, errors.New("seal a notice: there is no key ring of its channel")
+	}
+	p := event.Notice{
+		Notice: event.NoticeID(c.ID, t.hash("doorcode notice recipient v1", r.Channel, account.CompareForm(r.Recipient))), Kind: c.kind, Cause: c.ID,
+		Workspace: c.Workspace, Login: c.Login, Channel: r.Channel, Destination: mask(r),
+		SupportReference: challenge.ReferenceOf(t.hash("doorcode notice reference v1", c.ID)), Locale: a.Login.Locale,
+		NotAfter: c.Time.Add(life),
+	}
+	var err error
+	p.Envelope, err = seal.Seal(ring, seal.Context{
+		Challenge: p.Notice, Channel: p.Channel, NotAfter: p.NotAfter, Notice: p.Kind,
+	}, seal.Content{
+		Recipient: r.Recipient, Workspace: a.Workspace.Name, Reference: p.SupportReference, Locale: p.Locale,
+		CreatedAt: c.Time, ExpiresAt: p.NotAfter,
+	})
+	if err != nil {
+		return event.Event{}, event.Notice{}, err
+	}
+	e, err := event.New(event.NoticeRequested, p.Notice, postgres.Auth, c.Time, p.Notice, p)
+	e.Traceparent = c.Traceparent
+	return e, p, err
+}
+
+// hash is a keyed hash under the oldest key of the ring: replicas of which one has rotated already agree on it.
+func (t *Teller) hash(label string, fields ...string) []byte {
+	var parts [][]byte
+	for _, f := range fields {
+		parts = append(parts, []byte(f))
+	}
+	sum, err := t.cfg.Address.MACWith(slices.Min(t.cfg.Address.IDs()), label, parts...)
+	if err != nil { // never, the ring has its own ids
+		return make([]byte, 32)
+	}
+	return sum
+}
+
+// mask shows what its owner knows a recipient by (SEC-25).
+func mask(r account.Route) string {
+	if r.Channel == account.SMS {
+		return phone.Mask(r.Recipient)
+	}
+	return account.Mask(r.Recipient)
+}
