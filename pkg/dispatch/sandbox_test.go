@@ -131,7 +131,9 @@ func TestEngine_AbandonsWhatTheAdapterRefusesWithoutACall(t *testing.T) {
 	box, client := mailbox(t)
 	d := w.start(t, func(c *Config) {
 		c.Provider = client
-		c.Render = func(_ string, content seal.Content) (provider.Message, error) { return provider.Message{Text: "no subject"}, nil }
+		c.Render = func(_ string, content seal.Content) (provider.Message, error) {
+			return provider.Message{Text: "no subject"}, nil
+		}
 	})
 	w.issue(t, order{})
 	w.terminated(t, 1)
