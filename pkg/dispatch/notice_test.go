@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"doorcode/pkg/bus"
+	"doorcode/pkg/bus/bustest"
 	"doorcode/pkg/challenge"
 	"doorcode/pkg/event"
 	"doorcode/pkg/event/eventtest"
@@ -75,6 +76,7 @@ func TestNotice_GoesTheWayOfACode(t *testing.T) {
 				t.Errorf("message %q", m.Text)
 			}
 			want := []event.DeliveryRequest{{Challenge: id, Send: 1}}
+			bustest.Wait(t, "the question is put", func() bool { return !answers || len(questions.list()) > 0 })
 			if diff := cmp.Diff(want, questions.list()); diff != "" && answers {
 				t.Errorf("questions (-want +got):\n%s", diff)
 			}
@@ -86,18 +88,15 @@ func TestNotice_GoesTheWayOfACode(t *testing.T) {
 // knows that a provider took it.
 func TestP5_ANoticeThatAProviderTookIsNotSentAgain(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	questions := w.answer(t, event.DeliveryReply{Accepted: true})
-	d := w.start(t, nil)
-	w.tell(t, notice{})
-	id := w.issue(t, order{}) // is handed over after the notice
-	w.await(t, 1)
-	d.stop(t)
-	if calls := w.fake.Received(); len(calls) != 1 || !strings.HasPrefix(calls[0].Reference, id) || len(questions.list()) != 1 {
-		t.Errorf("%d calls after %d questions", len(calls), len(questions.list()))
-	}
-	if n := len(w.events(t)); n != 1 {
-		t.Errorf("%d events", n)
+	for reply, want := range map[string]string{`{"accepted":true}`: "ended before", `{}`: "", `{"accepted":`: ""} {
+		b := newBench(t)
+		j := b.job()
+		j.Number, j.Send.Notice = 1, event.NoticeLoginLocked
+		b.reply = func() ([]byte, error) { return []byte(reply), nil }
+		err := b.gate(t.Context(), j)
+		if (err != nil) != (want != "") || err != nil && err.Error() != want {
+			t.Errorf("after the answer %s: %v", reply, err)
+		}
 	}
 }
 

