@@ -17,6 +17,7 @@ import (
 	email "doorcode/services/email-dispatcher/app"
 	receipts "doorcode/services/receipts/app"
 	sandbox "doorcode/services/sandbox/app"
+	sms "doorcode/services/sms-dispatcher/app"
 	alone "doorcode/services/standalone/app"
 	verifier "doorcode/services/verifier/app"
 )
@@ -45,6 +46,7 @@ func settingsTable() string {
 		{"verifier", config.Describe[verifier.Config]()},
 		{"receipts", config.Describe[receipts.Config]()},
 		{"email-dispatcher", config.Describe[email.Config]()},
+		{"sms-dispatcher", config.Describe[sms.Config]()},
 		{"sandbox", config.Describe[sandbox.Config]()},
 		{"demo", config.Describe[demo.Config]()},
 		{"standalone", config.Describe[alone.Config]()},
