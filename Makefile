@@ -78,6 +78,10 @@ figures: ## Print the figures of the code: lengths, comments, tests, documentati
 previews: ## Write every message in every language to bin/previews, to look through.
 	@$(GO) run ./pkg/message/previews -dir bin/previews
 
+.PHONY: pictures
+pictures: ## Take the README's pictures of the hosted pages anew.
+	$(CLUSTER) $(GO) test ./services/auth/app -count 1 -run 'TestPrompt_EveryState' -pictures $(CURDIR)/deploy/pictures
+
 .PHONY: clean
 clean: ## Remove what was built. What `make run` keeps in .doorcode stays.
 	rm -rf bin

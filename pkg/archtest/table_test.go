@@ -25,7 +25,7 @@ func domain() []string {
 
 // rows is the import table, in the order of the layers: domain, formats, foundation, adapters, use cases, processes.
 func rows() []archtest.Row {
-	return slices.Concat(domainRows(), foundationRows(), adapterRows(), serviceRows())
+	return slices.Concat(domainRows(), foundationRows(), adapterRows(), browserRows(), serviceRows())
 }
 
 func domainRows() []archtest.Row {
@@ -170,6 +170,18 @@ func adapterRows() []archtest.Row {
 		{
 			Package: "pkg/client", Ours: []string{"pkg/problem"}, Others: []string{jwt},
 			Reason: "integrators take it into their own programs, so it drags nothing of ours along",
+		},
+	}
+}
+
+// browserRows are for tests and pictures alone.
+func browserRows() []archtest.Row {
+	const reason = "a browser is for tests and pictures alone: no process imports it"
+	return []archtest.Row{
+		{Package: "pkg/chromium", Reason: reason},
+		{
+			Package: "pkg/chromium/browsertest", Ours: []string{"pkg/chromium"}, Others: []string{"github.com/chromedp"},
+			Reason: reason,
 		},
 	}
 }

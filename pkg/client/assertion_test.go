@@ -42,9 +42,7 @@ func newForger(t *testing.T, now func() time.Time) (*forger, *Client) {
 			}})
 			return
 		}
-		unsigned := jwt.NewWithClaims(jwt.SigningMethodEdDSA, f.claims)
-		unsigned.Header["kid"] = f.kid
-		signed, err := unsigned.SignedString(f.key)
+		signed, err := f.sign()
 		if err != nil {
 			t.Error(err)
 		}
@@ -57,6 +55,39 @@ func newForger(t *testing.T, now func() time.Time) (*forger, *Client) {
 	}
 	t.Cleanup(c.http.CloseIdleConnections)
 	return f, c
+}
+
+// sign signs the claims as they are.
+func (f *forger) sign() (string, error) {
+	unsigned := jwt.NewWithClaims(jwt.SigningMethodEdDSA, f.claims)
+	unsigned.Header["kid"] = f.kid
+	return unsigned.SignedString(f.key)
+}
+
+// SEC-08: what the browser brings back decides nothing by itself: another sign-in's assertion, a post that names its own
+// handle, and one that was edited are refused.
+func TestSEC08_APostedAssertionCountsForThePendingHandleAlone(t *testing.T) {
+	t.Parallel()
+	f, c := newForger(t, approvedAt)
+	signed, err := f.sign()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := base64.RawURLEncoding.EncodeToString(append([]byte{1, 1, 9}, make([]byte, 41)...))
+	edited := signed[:len(signed)-6] + "AAAAAA"
+	for name, in := range map[string][2]string{
+		"another sign-in": {other, signed}, "no pending sign-in": {"", signed}, "no assertion": {handleOf(t), ""}, "edited": {handleOf(t), edited},
+		"the browser's word": {handleOf(t), "verified"}, "the handle itself": {handleOf(t), handleOf(t)},
+	} {
+		p, err := c.Verify(t.Context(), in[0], in[1])
+		if !errors.Is(err, ErrAssertion) || p.Login != "" {
+			t.Errorf("%s: %+v, %v", name, p, err)
+		}
+	}
+	p, err := c.Verify(t.Context(), handleOf(t), signed)
+	if err != nil || p.Login != "jo" {
+		t.Errorf("for control: %+v, %v", p, err)
+	}
 }
 
 // SEC-08: a good signature is not enough; each claim that DESIGN 8 names has to be there and mean this sign-in.
@@ -84,6 +115,15 @@ func TestCheck_RefusesAnAssertionWithAClaimMissingOrWrong(t *testing.T) {
 				spoil(f.claims)
 			}
 			p, err := c.Check(t.Context(), handleOf(t), "482917")
+			// The hosted page's way: the same assertion, posted.
+			signed, signErr := f.sign()
+			if signErr != nil {
+				t.Fatal(signErr)
+			}
+			posted, postedErr := c.Verify(t.Context(), handleOf(t), signed)
+			if (postedErr == nil) != (err == nil) || posted.Login != p.Login || spoil != nil && !errors.Is(postedErr, ErrAssertion) {
+				t.Errorf("posted: person %+v, %v", posted, postedErr)
+			}
 			switch {
 			case spoil == nil && (err != nil || p.Login != "jo"):
 				t.Errorf("person %+v, %v", p, err)

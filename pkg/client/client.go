@@ -2,10 +2,11 @@
 // after the password was right, let the person type the code, and let them in
 // only on a verified assertion.
 //
-// A front-end never lets anyone in without the Person that Check returns. Check
-// cannot be called without the handle of the pending sign-in, and it accepts an
-// assertion for that handle alone; ending the pending sign-in in the same step
-// is the front-end's own act.
+// A front-end never lets anyone in without the Person that Check returns, or
+// Verify when doorcode's own page asks for the code. Neither can be called
+// without the handle of the pending sign-in, and both accept an assertion for
+// that handle alone; ending the pending sign-in in the same step is the
+// front-end's own act.
 package client
 
 import (
@@ -84,9 +85,13 @@ func New(cfg Config) (*Client, error) {
 
 // Request asks for a challenge for a login whose password was right.
 type Request struct {
-	Workspace string   `json:"workspace"`
-	Login     string   `json:"login"`
-	Locale    string   `json:"locale,omitempty"`
+	Workspace string `json:"workspace"`
+	Login     string `json:"login"`
+	Locale    string `json:"locale,omitempty"`
+	// ReturnURL asks for a hosted code page: an address of this front-end, of
+	// an origin that its key is registered with, to which that page posts the
+	// assertion; a GET of it means that the person starts again.
+	ReturnURL string   `json:"return_url,omitempty"`
 	Visitor   *Visitor `json:"client,omitempty"`
 
 	// Key makes a repeat of this request safe: the same key gets the same
@@ -113,6 +118,9 @@ type Challenge struct {
 	ExpiresAt        time.Time `json:"expires_at"`
 	ResendAt         time.Time `json:"resend_at"`
 	SupportReference string    `json:"support_reference"`
+	// PromptURL is the hosted code page for this browser. It is empty when no
+	// ReturnURL was given, or when doorcode has no pages: show your own then.
+	PromptURL string `json:"prompt_url"`
 }
 
 // Route is another proven way to the person.
@@ -228,6 +236,20 @@ func (c *Client) Check(ctx context.Context, handle, code string) (Person, error)
 	p, err := c.verify(ctx, handle, out.Assertion)
 	if err != nil {
 		return Person{}, fmt.Errorf("check code: %w", err)
+	}
+	return p, nil
+}
+
+// Verify judges the assertion that the hosted code page posted to the
+// ReturnURL. The handle is the one that this browser's pending sign-in was
+// created with, kept on the server; never the one in the post, which anybody may
+// have written. Only a valid assertion for that very handle returns a Person;
+// whoever accepts it ends the pending sign-in in the same step, so that it
+// counts once.
+func (c *Client) Verify(ctx context.Context, handle, assertion string) (Person, error) {
+	p, err := c.verify(ctx, handle, assertion)
+	if err != nil {
+		return Person{}, fmt.Errorf("verify assertion: %w", err)
 	}
 	return p, nil
 }

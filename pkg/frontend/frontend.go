@@ -58,6 +58,8 @@ type FrontEnd struct {
 	// Workspaces lists the only ones it may name, unless AllWorkspaces is set.
 	Workspaces    []string
 	AllWorkspaces bool
+	// ReturnOrigins lists where a hosted page may send a browser back to, each in the form of ParseOrigin.
+	ReturnOrigins []string
 }
 
 // ValidateID checks the id of a front-end: 1 to 32 of a-z, 0-9 and hyphen.

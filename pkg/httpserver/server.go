@@ -28,7 +28,9 @@ type Config struct {
 	Name    string // Name of the listener in logs and errors, e.g. "api".
 	Listen  string // Host and port; port 0 takes a free one.
 	Handler http.Handler
-	Log     *slog.Logger
+	// Listener, when set, is served in place of one on Listen: for a process that must know its port before it serves.
+	Listener net.Listener
+	Log      *slog.Logger
 }
 
 // Server is a listener that is open.
@@ -45,10 +47,13 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	if cfg.Handler == nil || cfg.Log == nil {
 		return nil, fmt.Errorf("start %s listener: handler and log are needed", cfg.Name)
 	}
-	var lc net.ListenConfig
-	listener, err := lc.Listen(ctx, "tcp", cfg.Listen)
-	if err != nil {
-		return nil, fmt.Errorf("start %s listener: %w", cfg.Name, err)
+	listener := cfg.Listener
+	if listener == nil {
+		var err error
+		listener, err = Listen(ctx, cfg.Name, cfg.Listen)
+		if err != nil {
+			return nil, err
+		}
 	}
 	s := &Server{
 		name: cfg.Name,
@@ -70,6 +75,16 @@ func Start(ctx context.Context, cfg Config) (*Server, error) {
 	go s.serve(listener)
 	cfg.Log.Info("listening", "listener", cfg.Name, "address", s.addr)
 	return s, nil
+}
+
+// Listen opens the listener of that name without serving it.
+func Listen(ctx context.Context, name, address string) (net.Listener, error) {
+	var lc net.ListenConfig
+	listener, err := lc.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("start %s listener: %w", name, err)
+	}
+	return listener, nil
 }
 
 // serve runs until Stop, or until accepting fails for good.

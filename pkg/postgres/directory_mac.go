@@ -80,6 +80,9 @@ func frontEndPairs(f frontend.FrontEnd) pairs {
 	if f.AllWorkspaces { // No list and an empty one are not the same.
 		p = p.with("all_workspaces", "true")
 	}
+	for _, origin := range f.ReturnOrigins {
+		p = p.with("return_origin", origin)
+	}
 	return p
 }
 

@@ -67,6 +67,7 @@ func TestDirectory_KeepsFrontEndsAsTheyWerePut(t *testing.T) {
 	for _, f := range []frontend.FrontEnd{
 		{ID: "all", Name: "All", Scopes: []frontend.Scope{frontend.Challenges, frontend.Directory}, AllWorkspaces: true},
 		{ID: "some", Scopes: []frontend.Scope{frontend.Challenges}, Workspaces: []string{"w", "v"}},
+		{ID: "back", Scopes: []frontend.Scope{frontend.Challenges}, Workspaces: []string{"w"}, ReturnOrigins: []string{"https://a.example", "http://127.0.0.1"}},
 		{ID: "none", Scopes: []frontend.Scope{frontend.Challenges}, Workspaces: []string{}},
 	} {
 		want := k.keyed(t, f)
@@ -92,16 +93,43 @@ func TestDirectory_KeepsFrontEndsAsTheyWerePut(t *testing.T) {
 	}
 }
 
+// A row that an earlier version wrote: it has no return origins and a MAC without them.
+func TestDirectory_AFrontEndFromBeforeReturnOriginsIsStillGood(t *testing.T) {
+	t.Parallel()
+	k := keep(t)
+	field := func(s string) []byte { return []byte(s) }
+	hash := []byte("hash")
+	key, mac := k.rows.MAC("doorcode row front_ends v1", field("id"), field("old"), field("name"), field("Old"), field("key_hash"), hash,
+		field("key_id"), field("1"), field("scope"), field("challenges"), field("all_workspaces"), field("true"))
+	k.db.Exec(t, `INSERT INTO front_ends (id, name, key_hash, key_id, scopes, workspaces, mac_key, mac)
+		VALUES ('old', 'Old', $1, 1, '{challenges}', NULL, $2, $3)`, hash, key, mac)
+	f, err := k.directory.FrontEnd(t.Context(), "old")
+	if err != nil || f.Name != "Old" || f.ReturnOrigins != nil {
+		t.Fatalf("front-end %+v, %v", f, err)
+	}
+	k.db.Exec(t, `UPDATE front_ends SET return_origins = '{https://evil.example}' WHERE id = 'old'`)
+	_, err = k.directory.FrontEnd(t.Context(), "old")
+	var broken *postgres.IntegrityError
+	if !errors.As(err, &broken) {
+		t.Errorf("an origin that the operator did not write: %v", err)
+	}
+}
+
 func TestSEC09_EveryDecidingColumnIsUnderTheMAC(t *testing.T) {
 	t.Parallel()
 	k := keep(t)
-	k.keyed(t, frontend.FrontEnd{ID: "front", Scopes: []frontend.Scope{frontend.Challenges}, Workspaces: []string{"w"}})
+	k.keyed(t, frontend.FrontEnd{
+		ID: "front", Scopes: []frontend.Scope{frontend.Challenges}, Workspaces: []string{"w"}, ReturnOrigins: []string{"https://app.example"},
+	})
 	for _, c := range []struct{ table, set, back string }{
 		{"front_ends", "scopes = '{challenges,directory}'", "scopes = '{challenges}'"},
 		{"front_ends", "workspaces = NULL", "workspaces = '{w}'"},
 		{"front_ends", "workspaces = '{w,v}'", "workspaces = '{w}'"},
 		{"front_ends", "workspaces = '{}'", "workspaces = '{w}'"},
 		{"front_ends", "name = 'x'", "name = ''"},
+		{"front_ends", "return_origins = '{https://evil.example}'", "return_origins = '{https://app.example}'"},
+		{"front_ends", "return_origins = '{https://app.example,https://evil.example}'", "return_origins = '{https://app.example}'"},
+		{"front_ends", "return_origins = '{}'", "return_origins = '{https://app.example}'"},
 		{"workspaces", "main_email = 'x@example.org'", "main_email = 'office@example.com'"},
 		{"workspaces", "owner = NULL", "owner = 'anna'"},
 		{"workspaces", "owner = 'bert'", "owner = 'anna'"},

@@ -16,7 +16,7 @@ import (
 var ErrNoFrontEnd = errors.New("unknown front-end")
 
 // frontEndColumns are what scanFrontEnd reads of front_ends, which it calls f.
-const frontEndColumns = `f.id, f.name, f.key_hash, f.key_id, f.scopes, f.workspaces, f.mac_key, f.mac`
+const frontEndColumns = `f.id, f.name, f.key_hash, f.key_id, f.scopes, f.workspaces, f.return_origins, f.mac_key, f.mac`
 
 // FrontEnd returns a front-end, uncached, so that a key that is taken away ends with the commit; calls that wait together
 // share a statement, which begins after they came. It fails with ErrNoFrontEnd or an *IntegrityError.
@@ -56,40 +56,42 @@ func (d *Directory) readFrontEnds(ctx context.Context, ids []string) ([]batch.An
 // The kinds of records about API keys. A key that is made ends the former one of its front-end.
 const (
 	KeyMade    = "api_key.v1.made"
-	KeyChanged = "api_key.v1.changed" // name, scopes or workspaces; the key stays
+	KeyChanged = "api_key.v1.changed" // name, scopes, workspaces or return origins; the key stays
 	KeyRemoved = "api_key.v1.removed"
 )
 
-// putFrontEndSQL: $1 to $8 the columns, $9 actor, $10 and $11 the kinds of a new key and of new rights. A row that only
+// putFrontEndSQL: $1 to $9 the columns, $10 actor, $11 and $12 the kinds of a new key and of new rights. A row that only
 // gets another seal leaves no record.
 const putFrontEndSQL = `
 WITH before AS (
-    SELECT key_hash, name, scopes, workspaces FROM front_ends WHERE id = $1
+    SELECT key_hash, name, scopes, workspaces, return_origins FROM front_ends WHERE id = $1
 ), put AS (
-    INSERT INTO front_ends (id, name, key_hash, key_id, scopes, workspaces, mac_key, mac)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-    ON CONFLICT (id) DO UPDATE SET name = $2, key_hash = $3, key_id = $4, scopes = $5, workspaces = $6,
-           mac_key = $7, mac = $8
-    RETURNING id, name, key_hash, scopes, workspaces
+    INSERT INTO front_ends (id, name, key_hash, key_id, scopes, workspaces, return_origins, mac_key, mac)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+    ON CONFLICT (id) DO UPDATE SET name = $2, key_hash = $3, key_id = $4, scopes = $5, workspaces = $6, return_origins = $7,
+           mac_key = $8, mac = $9
+    RETURNING id, name, key_hash, scopes, workspaces, return_origins
 ), change AS (
-    SELECT put.*, CASE WHEN before.key_hash IS DISTINCT FROM put.key_hash THEN $10
-                       WHEN (before.name, before.scopes, before.workspaces) IS DISTINCT FROM (put.name, put.scopes, put.workspaces) THEN $11
+    SELECT put.*, CASE WHEN before.key_hash IS DISTINCT FROM put.key_hash THEN $11
+                       WHEN (before.name, before.scopes, before.workspaces, before.return_origins)
+                            IS DISTINCT FROM (put.name, put.scopes, put.workspaces, put.return_origins) THEN $12
                   END AS kind
       FROM put LEFT JOIN before ON true
 )
 INSERT INTO audit (id, at, kind, actor, detail)
-SELECT 'api-key.' || gen_random_uuid(), clock_timestamp(), kind, $9, ` + frontEndDetail + ` FROM change WHERE kind IS NOT NULL`
+SELECT 'api-key.' || gen_random_uuid(), clock_timestamp(), kind, $10, ` + frontEndDetail + ` FROM change WHERE kind IS NOT NULL`
 
 // removeFrontEndSQL: $1 id, $2 actor, $3 kind.
 const removeFrontEndSQL = `
 WITH gone AS (
-    DELETE FROM front_ends WHERE id = $1 RETURNING id, name, scopes, workspaces
+    DELETE FROM front_ends WHERE id = $1 RETURNING id, name, scopes, workspaces, return_origins
 )
 INSERT INTO audit (id, at, kind, actor, detail)
 SELECT 'api-key.' || gen_random_uuid(), clock_timestamp(), $3, $2, ` + frontEndDetail + ` FROM gone`
 
 // frontEndDetail is what a record tells of a front-end. Without workspaces it has all of them.
-const frontEndDetail = `jsonb_strip_nulls(jsonb_build_object('front_end', id, 'name', name, 'scopes', to_jsonb(scopes), 'workspaces', to_jsonb(workspaces)))`
+const frontEndDetail = `jsonb_strip_nulls(jsonb_build_object('front_end', id, 'name', name, 'scopes', to_jsonb(scopes), 'workspaces', to_jsonb(workspaces),
+                       'return_origins', CASE WHEN return_origins <> '{}' THEN to_jsonb(return_origins) END))`
 
 // PutFrontEnd makes or replaces a front-end and puts on record that it got another key or other rights. It is for the
 // operator's role: no service may write front_ends.
@@ -105,6 +107,10 @@ func (d *Directory) PutFrontEnd(ctx context.Context, f frontend.FrontEnd) error 
 	if f.AllWorkspaces {
 		workspaces, f.Workspaces = nil, nil
 	}
+	origins := f.ReturnOrigins
+	if origins == nil {
+		origins = []string{}
+	}
 	s := sealRow(d.rows, TableFrontEnds, frontEndPairs(f))
 	err := pgx.BeginFunc(ctx, d.db.pool, func(tx pgx.Tx) error {
 		// Of two at once the second compares with what the first has put.
@@ -112,7 +118,7 @@ func (d *Directory) PutFrontEnd(ctx context.Context, f frontend.FrontEnd) error 
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, putFrontEndSQL, f.ID, f.Name, f.KeyHash, f.KeyID, scopes, workspaces, s.key, s.mac,
+		_, err = tx.Exec(ctx, putFrontEndSQL, f.ID, f.Name, f.KeyHash, f.KeyID, scopes, workspaces, origins, s.key, s.mac,
 			Operator, KeyMade, KeyChanged)
 		return err
 	})
@@ -141,13 +147,14 @@ type frontEndRow struct {
 	keyID      *uint8
 	scopes     []string
 	workspaces []string
+	origins    []string
 	macKey     *uint8
 	mac        []byte
 }
 
 // fields are the places for frontEndColumns, in their order.
 func (r *frontEndRow) fields() []any {
-	return []any{&r.id, &r.name, &r.keyHash, &r.keyID, &r.scopes, &r.workspaces, &r.macKey, &r.mac}
+	return []any{&r.id, &r.name, &r.keyHash, &r.keyID, &r.scopes, &r.workspaces, &r.origins, &r.macKey, &r.mac}
 }
 
 // check returns the front-end whose MAC fits; no row is ErrNoFrontEnd.
@@ -158,6 +165,9 @@ func (r *frontEndRow) check(d *Directory) (frontend.FrontEnd, error) {
 	f := frontend.FrontEnd{
 		ID: *r.id, Name: *r.name, KeyHash: r.keyHash, KeyID: *r.keyID,
 		Workspaces: r.workspaces, AllWorkspaces: r.workspaces == nil,
+	}
+	if len(r.origins) > 0 {
+		f.ReturnOrigins = r.origins
 	}
 	for _, s := range r.scopes {
 		f.Scopes = append(f.Scopes, frontend.Scope(s))

@@ -116,9 +116,9 @@ func TestREADME_TheCurlSignInWorksAsPasted(t *testing.T) {
 		"127.0.0.1:8080", s.auth, "127.0.0.1:8025", s.sandbox, ".doorcode/front-end.key", filepath.Join(s.dir, "front-end.key"),
 	).Replace(script.String())
 	cmd := exec.CommandContext(t.Context(), "sh", "-eu")
-	cmd.Stdin = strings.NewReader(pasted)
+	cmd.Stdin, cmd.Dir = strings.NewReader(pasted), t.TempDir()
 	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), `"outcome":"approved","assertion":"`) {
+	if err != nil || !strings.Contains(string(out), `"outcome":"approved","assertion":"`) || !strings.Contains(string(out), `name="assertion" value="eyJ`) {
 		t.Errorf("%v\n%s", err, out)
 	}
 }

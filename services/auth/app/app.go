@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
 	"sync"
@@ -24,6 +25,7 @@ import (
 	"doorcode/services/auth/internal/front"
 	"doorcode/services/auth/internal/natsapi"
 	"doorcode/services/auth/internal/notice"
+	"doorcode/services/auth/internal/pages"
 	"doorcode/services/auth/internal/watch"
 	"doorcode/services/auth/internal/web"
 )
@@ -48,6 +50,7 @@ type App struct {
 	bus    *bus.Conn
 	api    *web.Handler
 	server *httpserver.Server
+	origin string // of the hosted pages
 }
 
 // New reads the key files; it opens nothing. Its error names every file that cannot be used, and none of their content.
@@ -142,11 +145,21 @@ func (a *App) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	listener, err := httpserver.Listen(ctx, "api", a.cfg.Listen)
+	if err != nil {
+		return err
+	}
+	a.stack.Push("listener", func(context.Context) error { return closed(listener) })
+	a.origin = a.publicURL(listener.Addr())
 	f, err := a.build(number)
 	if err != nil {
 		return err
 	}
-	a.api, err = web.New(f, a.jwks, a.tel)
+	people, err := a.pages(f)
+	if err != nil {
+		return err
+	}
+	a.api, err = web.New(f, a.jwks, people, a.tel)
 	if err != nil {
 		return err
 	}
@@ -160,7 +173,7 @@ func (a *App) Start(ctx context.Context) error {
 	}
 	a.stack.Push("api on nats", service.Stop)
 	a.server, err = httpserver.Start(ctx, httpserver.Config{
-		Name: "api", Listen: a.cfg.Listen, Handler: a.api, Log: a.tel.Log,
+		Name: "api", Listener: listener, Handler: a.api, Log: a.tel.Log,
 	})
 	if err != nil {
 		return err
@@ -207,6 +220,45 @@ func (a *App) decisions() decide.Settings {
 	}
 }
 
+// closed closes a listener that its server may have closed before.
+func closed(listener net.Listener) error {
+	err := listener.Close()
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// PublicURL returns the origin of the hosted pages once auth is started; empty: there are none.
+func (a *App) PublicURL() string { return a.origin }
+
+// publicURL is the origin of the hosted pages, with the real port of the API for port 0; empty: there are none.
+func (a *App) publicURL(api net.Addr) string {
+	if a.cfg.PublicURL == "" {
+		return ""
+	}
+	u, err := pages.ParsePublicURL(a.cfg.PublicURL)
+	if err != nil { // Validate has refused it before.
+		return ""
+	}
+	_, port, err := net.SplitHostPort(api.String())
+	if err == nil && u.Port() == "0" {
+		u.Host = net.JoinHostPort(u.Hostname(), port)
+	}
+	return u.String()
+}
+
+// pages returns the hosted pages, or nil when there are none.
+func (a *App) pages(f *front.Front) (web.Pages, error) {
+	if a.origin == "" {
+		return nil, nil //nolint:nilnil // No pages is a choice of the operator, and web knows it.
+	}
+	return pages.New(pages.Config{
+		Front: f, Ring: a.keys.Handle, PublicURL: a.origin, Brand: a.cfg.Brand, SupportURL: a.cfg.SupportURL,
+		Clock: time.Now, Log: a.tel.Log,
+	})
+}
+
 // watch reports the end of a listener that nobody stopped.
 func (a *App) watch() {
 	ended, done := make(chan struct{}), make(chan struct{})
@@ -234,6 +286,7 @@ func (a *App) build(number uint16) (*front.Front, error) {
 			Settings:   a.decisions(),
 			CodeDigits: a.cfg.CodeDigits, LivePerLogin: a.cfg.LivePerLogin, CreatesPerClient: a.cfg.CreatesPerClient,
 			CreatesPerSecond: a.cfg.CreatesPerSecond, VerifierTimeout: verifierTimeout, StreamNumber: number,
+			PublicURL: a.origin,
 		},
 	})
 }

@@ -3,6 +3,7 @@ package app
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"time"
 
 	"doorcode/pkg/challenge"
@@ -11,6 +12,7 @@ import (
 	"doorcode/pkg/limit"
 	"doorcode/pkg/otp"
 	"doorcode/pkg/phone"
+	"doorcode/services/auth/internal/pages"
 )
 
 // Config holds the settings of auth. Every limit has a hard ceiling and none can be switched off (SEC-14).
@@ -39,6 +41,11 @@ type Config struct {
 	EmailKeyFile       string `env:"DOORCODE_AUTH_EMAIL_CHANNEL_KEY_FILE,required" help:"Key ring that seals for the e-mail dispatcher."`
 	SMSKeyFile         string `env:"DOORCODE_AUTH_SMS_CHANNEL_KEY_FILE" help:"Key ring that seals for the SMS dispatcher; required when countries are listed."`
 	JWKSFile           string `env:"DOORCODE_AUTH_JWKS_FILE,required" help:"Public keys of the assertions, served as /.well-known/jwks.json."`
+
+	// The hosted pages. Without an address there are none, and creates answer no prompt_url.
+	PublicURL  string `env:"DOORCODE_AUTH_PUBLIC_URL" help:"Address at which browsers reach the hosted pages, such as https://sign-in.example.com; http is for 127.0.0.1, [::1] and localhost, where port 0 is that of the API. Empty: no pages."`
+	Brand      string `env:"DOORCODE_AUTH_BRAND" envDefault:"Doorcode" help:"Name of the product that people sign in to, on the hosted pages."`
+	SupportURL string `env:"DOORCODE_AUTH_SUPPORT_URL" help:"Where the hosted pages send people for help: an https or mailto address."`
 
 	// What a code is.
 	CodeDigits int           `env:"DOORCODE_AUTH_CODE_DIGITS" envDefault:"6" help:"Digits of a code, 6 to 10."`
@@ -118,7 +125,23 @@ func (c Config) Validate() error {
 			problems = append(problems, fmt.Errorf("%s: %s is outside %s to %s", name, life, challenge.MinLife, challenge.MaxLife))
 		}
 	}
+	problems = append(problems, c.validatePages()...)
 	return errors.Join(append(problems, c.validateSMS()...)...)
+}
+
+// validatePages refuses addresses that no page may show or have.
+func (c Config) validatePages() []error {
+	var problems []error
+	if c.PublicURL != "" {
+		_, err := pages.ParsePublicURL(c.PublicURL)
+		if err != nil {
+			problems = append(problems, fmt.Errorf("DOORCODE_AUTH_PUBLIC_URL: %w", err))
+		}
+	}
+	if u, err := url.Parse(c.SupportURL); c.SupportURL != "" && (err != nil || (u.Scheme != "https" && u.Scheme != "mailto")) {
+		problems = append(problems, errors.New("DOORCODE_AUTH_SUPPORT_URL: it is no https or mailto address"))
+	}
+	return problems
 }
 
 // validateSMS refuses countries that are none, and text messages that nothing caps or seals.

@@ -28,6 +28,8 @@ type Config struct {
 	Listen           string        `env:"DOORCODE_DEMO_LISTEN" envDefault:"127.0.0.1:8090" help:"Where the demo's pages are served."`
 	OperationsListen string        `env:"DOORCODE_DEMO_OPERATIONS_LISTEN" envDefault:"127.0.0.1:9095" help:"Where health and metrics are served."`
 	AuthURL          string        `env:"DOORCODE_DEMO_AUTH_URL" envDefault:"http://127.0.0.1:8080" help:"Address of the auth service."`
+	PublicURL        string        `env:"DOORCODE_DEMO_PUBLIC_URL" help:"Address at which browsers reach the demo; empty: http and the address it listens on. doorcode must know it as a return origin."`
+	PromptOrigin     string        `env:"DOORCODE_DEMO_PROMPT_ORIGIN" help:"Origin of doorcode's hosted pages; empty: the demo shows its own code page alone."`
 	InboxURL         string        `env:"DOORCODE_DEMO_INBOX_URL" envDefault:"http://127.0.0.1:8025" help:"Address of the sandbox's inbox, shown as a hint."`
 	APIKey           config.Secret `env:"DOORCODE_DEMO_API_KEY_FILE,file,required" help:"File with an API key of the scopes challenges and directory."`
 	LogLevel         string        `env:"DOORCODE_LOG_LEVEL" envDefault:"info" help:"Least level of log lines: debug, info, warn or error."`
@@ -35,7 +37,10 @@ type Config struct {
 
 // Validate refuses addresses that are none.
 func (c Config) Validate() error {
-	for name, value := range map[string]string{"DOORCODE_DEMO_AUTH_URL": c.AuthURL, "DOORCODE_DEMO_INBOX_URL": c.InboxURL} {
+	for name, value := range map[string]string{"DOORCODE_DEMO_AUTH_URL": c.AuthURL, "DOORCODE_DEMO_INBOX_URL": c.InboxURL, "DOORCODE_DEMO_PUBLIC_URL": c.PublicURL, "DOORCODE_DEMO_PROMPT_ORIGIN": c.PromptOrigin} {
+		if value == "" && (name == "DOORCODE_DEMO_PUBLIC_URL" || name == "DOORCODE_DEMO_PROMPT_ORIGIN") {
+			continue
+		}
 		u, err := url.Parse(value)
 		if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
 			return fmt.Errorf("%s is not an http address", name)
@@ -78,13 +83,23 @@ func (a *App) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start demo: %w", err)
 	}
-	s, err := site.New(site.Config{Doorcode: a.client, InboxURL: a.cfg.InboxURL, Log: a.tel.Log})
+	listener, err := httpserver.Listen(ctx, "demo", a.cfg.Listen)
 	if err != nil {
 		return fmt.Errorf("start demo: %w", err)
 	}
-	a.server, err = httpserver.Start(ctx, httpserver.Config{Name: "demo", Listen: a.cfg.Listen, Handler: s.Handler(), Log: a.tel.Log})
+	own := a.cfg.PublicURL
+	if own == "" {
+		own = "http://" + listener.Addr().String()
+	}
+	s, err := site.New(site.Config{
+		Doorcode: a.client, PublicURL: own, PromptOrigin: a.cfg.PromptOrigin, InboxURL: a.cfg.InboxURL, Log: a.tel.Log,
+	})
 	if err != nil {
-		return fmt.Errorf("start demo: %w", err)
+		return errors.Join(fmt.Errorf("start demo: %w", err), listener.Close())
+	}
+	a.server, err = httpserver.Start(ctx, httpserver.Config{Name: "demo", Listener: listener, Handler: s.Handler(), Log: a.tel.Log})
+	if err != nil {
+		return errors.Join(fmt.Errorf("start demo: %w", err), listener.Close())
 	}
 	go a.watch(a.server)
 	return nil

@@ -114,8 +114,10 @@ func TestConfig_NamesTheAddressThatIsNone(t *testing.T) {
 		t.Error("a good configuration is refused")
 	}
 	for name, spoil := range map[string]func(*Config){
-		"DOORCODE_DEMO_AUTH_URL":  func(c *Config) { c.AuthURL = "auth:8080" },
-		"DOORCODE_DEMO_INBOX_URL": func(c *Config) { c.InboxURL = "ftp://sandbox" },
+		"DOORCODE_DEMO_AUTH_URL":      func(c *Config) { c.AuthURL = "auth:8080" },
+		"DOORCODE_DEMO_INBOX_URL":     func(c *Config) { c.InboxURL = "ftp://sandbox" },
+		"DOORCODE_DEMO_PUBLIC_URL":    func(c *Config) { c.PublicURL = "demo:8090" },
+		"DOORCODE_DEMO_PROMPT_ORIGIN": func(c *Config) { c.PromptOrigin = "javascript:alert(1)" },
 	} {
 		c := good
 		spoil(&c)

@@ -23,6 +23,7 @@ type wish struct {
 	name       string
 	scopes     []frontend.Scope
 	workspaces []string
+	origins    []string
 }
 
 // wishes adds the flags of a wish to a set.
@@ -49,6 +50,17 @@ func wishes(set *flag.FlagSet) *wish {
 		}
 		return nil
 	})
+	set.Func("return-origin", "web origin that a hosted page may return to; may be repeated", func(s string) error {
+		origin, err := frontend.ParseOrigin(s)
+		if err != nil {
+			return err
+		}
+		if len(w.origins) == frontend.MaxReturnOrigins {
+			return fmt.Errorf("there are more than %d return origins", frontend.MaxReturnOrigins)
+		}
+		w.origins = append(w.origins, origin)
+		return nil
+	})
 	return w
 }
 
@@ -63,11 +75,14 @@ func (w *wish) apply(f frontend.FrontEnd) frontend.FrontEnd {
 	if len(w.workspaces) > 0 {
 		f.Workspaces, f.AllWorkspaces = w.workspaces, slices.Equal(w.workspaces, []string{everywhere})
 	}
+	if len(w.origins) > 0 {
+		f.ReturnOrigins = w.origins
+	}
 	return f
 }
 
 // createAPIKey makes a front-end's key and prints it once. A key that is made
-// anew never gains a scope or a workspace that nobody named.
+// anew never gains a scope, a workspace or a return origin that nobody named.
 func (c command) createAPIKey(ctx context.Context, args []string) error {
 	set := flags("api-key create")
 	wanted := wishes(set)

@@ -89,6 +89,24 @@ func TestAPIKey_TakesNameScopesAndWorkspaces(t *testing.T) {
 	}
 }
 
+func TestAPIKey_TakesReturnOriginsAndKeepsThemWhenNoneIsNamed(t *testing.T) {
+	t.Parallel()
+	r := newRegistry(t)
+	want := []string{"https://app.example.com", "http://127.0.0.1"}
+	r.create(t, "web", "-return-origin", "https://APP.example.com:443/", "-return-origin", "http://127.0.0.1")
+	for range 2 {
+		if f := r.frontEnd(t, "web"); !slices.Equal(f.ReturnOrigins, want) || !f.Returns("http://127.0.0.1:8090/in") {
+			t.Errorf("front-end %+v", f)
+		}
+		r.create(t, "web", "-name", "Login page")
+	}
+	r.create(t, "web", "-return-origin", "https://other.example.com")
+	if f := r.frontEnd(t, "web"); !slices.Equal(f.ReturnOrigins, []string{"https://other.example.com"}) {
+		t.Errorf("front-end %+v", f)
+	}
+	r.refused(t, 2, "return origin", "api-key", "create", "web", "-return-origin", "http://app.example.com")
+}
+
 func TestAPIKey_AgainIsANewKeyWithTheSameRights(t *testing.T) {
 	t.Parallel()
 	r := newRegistry(t)

@@ -88,6 +88,9 @@ func (a *App) Start(ctx context.Context) error {
 		if listener, listens := app.(addressed); listens {
 			env.tell("http://"+listener.Addr(), p.tells)
 		}
+		if pages, has := app.(public); has {
+			env.keep("DOORCODE_DEMO_PROMPT_ORIGIN", pages.PublicURL())
+		}
 	}
 	a.welcome(env)
 	return nil

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -61,6 +62,7 @@ func (a *App) environment() environment {
 		"DOORCODE_AUTH_SMS_COUNTRIES":                 countries,
 		"DOORCODE_AUTH_SMS_DAILY_CAP":                 "200",
 		"DOORCODE_AUTH_JWKS_FILE":                     ctl.JWKSFile(keys),
+		"DOORCODE_AUTH_BRAND":                         "Lanternbird",
 		"DOORCODE_VERIFIER_NATS_KEY_FILE":             user("verifier"),
 		"DOORCODE_VERIFIER_DATABASE_PASSWORD_FILE":    filepath.Join(passwords, "verifier"),
 		"DOORCODE_VERIFIER_DIGEST_KEY_FILE":           ring(ctl.DigestKeys),
@@ -90,7 +92,17 @@ func (a *App) environment() environment {
 		env.set(name, value)
 	}
 	env.useWebhooks(passwords)
+	env.keep("DOORCODE_AUTH_PUBLIC_URL", here(env.get("DOORCODE_AUTH_LISTEN", "127.0.0.1:8080")))
 	return env
+}
+
+// here is where a browser on this machine reaches a listener.
+func here(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil || (host != "localhost" && host != "::1") {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port)
 }
 
 // given returns the settings of ours in an environment, the last of equal names.
@@ -166,6 +178,9 @@ type process struct {
 
 // addressed is an app that listens.
 type addressed interface{ Addr() string }
+
+// public is an app with pages that other sites lead to.
+type public interface{ PublicURL() string }
 
 // processes lists the parts in the order of their start.
 func (a *App) processes() []process {

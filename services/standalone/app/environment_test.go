@@ -188,3 +188,15 @@ func TestNew_RefusesTheAddressOfAnotherNATS(t *testing.T) {
 		}
 	}
 }
+
+func TestEnvironment_TheHostedPagesAreWhereAuthListensOnThisMachine(t *testing.T) {
+	t.Parallel()
+	for listen, want := range map[string]string{
+		"127.0.0.1:8080": "http://127.0.0.1:8080", "0.0.0.0:9000": "http://127.0.0.1:9000", ":9000": "http://127.0.0.1:9000",
+		"localhost:80": "http://localhost:80", "[::1]:8080": "http://[::1]:8080", "127.0.0.1:0": "http://127.0.0.1:0",
+	} {
+		if got := here(listen); got != want {
+			t.Errorf("%s is reached at %s", listen, got)
+		}
+	}
+}

@@ -107,20 +107,13 @@ func (a *App) developmentKey(ctx context.Context, env environment) error {
 	if err != nil || good {
 		return err
 	}
-	var key bytes.Buffer
-	err = a.operate(ctx, env, &key, "api-key", "create", frontEnd, "-name", "Development", "-scopes", "challenges,directory")
-	if err != nil {
-		return err
-	}
-	err = os.WriteFile(path, key.Bytes(), 0o600)
-	if err != nil {
-		return fmt.Errorf("write the development key: %w", err)
-	}
-	return nil
+	// A key that is good and has no way back from the hosted pages stays and gets one.
+	return a.operate(ctx, env, io.Discard, "api-key", "create", frontEnd, "-name", "Development", "-scopes", "challenges,directory",
+		"-return-origin", "http://127.0.0.1", "-return-origin", "http://localhost", "-return-origin", "http://[::1]", "-out", path)
 }
 
 // goodKey reports whether a file holds a key that auth, with its settings, takes
-// for the development front-end's.
+// for the development front-end's, with a way back from the hosted pages.
 func goodKey(ctx context.Context, env environment, path string) (bool, error) {
 	text, err := os.ReadFile(path) //nolint:gosec // a file of our own folder
 	if errors.Is(err, os.ErrNotExist) {
@@ -148,7 +141,7 @@ func goodKey(ctx context.Context, env environment, path string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return f.Holds(ring, key), nil
+	return f.Holds(ring, key) && len(f.ReturnOrigins) > 0, nil
 }
 
 // storedFrontEnd reads the development front-end as auth does.

@@ -19,6 +19,7 @@ import (
 	"doorcode/pkg/postgres"
 	"doorcode/pkg/problem"
 	"doorcode/services/auth/internal/decide"
+	"doorcode/services/auth/internal/ticket"
 )
 
 // Created is the answer to a create: a pure function of the stored event and its place in the stream.
@@ -32,6 +33,7 @@ type Created struct {
 	ExpiresAt        time.Time            `json:"expires_at"`
 	ResendAt         time.Time            `json:"resend_at"`
 	SupportReference string               `json:"support_reference"`
+	PromptURL        string               `json:"prompt_url,omitempty"` // of the hosted page, with a return_url
 }
 
 // Create issues a challenge (DESIGN 3.1). The same idempotency key with the same body gets the same answer for ten
@@ -137,6 +139,8 @@ func (f *Front) facts(ctx context.Context, call Call, r CreateRequest) (postgres
 		return facts, f.alarm(ctx, facts.Broken)
 	case facts.Login == nil:
 		return facts, decide.UnknownLogin()
+	case r.ReturnURL != "" && !facts.FrontEnd.Returns(r.ReturnURL):
+		return facts, invalid("return_url", "The value does not belong to an origin that this front-end is registered with.")
 	}
 	return facts, nil
 }
@@ -211,7 +215,7 @@ func (f *Front) publish(ctx context.Context, e event.Event, d draft) (Created, b
 	if ack.Duplicate && !f.sameRequest(d, issued) {
 		return Created{}, false, problem.New(422, CodeIdempotencyMismatch, "This Idempotency-Key was used for another request.")
 	}
-	created, err := f.answer(issued, ack.Sequence)
+	created, err := f.answer(issued, ack.Sequence, d.request.ReturnURL)
 	if err != nil {
 		return Created{}, false, err
 	}
@@ -260,8 +264,8 @@ func (f *Front) sameRequest(d draft, stored event.Issued) bool {
 	return same
 }
 
-// answer is the answer to the create of a stored event.
-func (f *Front) answer(e event.Issued, sequence uint64) (Created, error) {
+// answer is the answer to the create of a stored event with that return_url, which the fingerprint covers.
+func (f *Front) answer(e event.Issued, sequence uint64, returnURL string) (Created, error) {
 	handle, err := challenge.Handle{
 		Challenge: e.Challenge, Stream: f.settings.StreamNumber, Sequence: sequence,
 	}.Encode(f.keys.Handle)
@@ -276,5 +280,16 @@ func (f *Front) answer(e event.Issued, sequence uint64) (Created, error) {
 		Decision: answerRequired, Handle: handle, Label: e.Label, Channel: e.Channel, Recipient: e.Routes[0].Recipient,
 		Routes: routes, ExpiresAt: e.ExpiresAt.UTC(), ResendAt: e.ResendAt.UTC(),
 		SupportReference: challenge.ShowReference(e.SupportReference),
+		PromptURL: f.promptURL(ticket.Ticket{
+			Handle: handle, FrontEnd: e.FrontEnd, ReturnURL: returnURL, Locale: e.Locale, ExpiresAt: e.ExpiresAt,
+		}),
 	}, nil
+}
+
+// promptURL is where the hosted page of a challenge is opened, if there are such pages and a way back.
+func (f *Front) promptURL(t ticket.Ticket) string {
+	if f.settings.PublicURL == "" || t.ReturnURL == "" {
+		return ""
+	}
+	return f.settings.PublicURL + ticket.Path + t.Encode(f.keys.Handle)
 }

@@ -49,6 +49,8 @@ type Settings struct {
 	VerifierTimeout time.Duration
 	// StreamNumber is that of the challenge stream; it stands in every handle.
 	StreamNumber uint16
+	// PublicURL is the origin of the hosted pages; empty: there are none.
+	PublicURL string
 }
 
 // Config lists what a Front works with; nothing in it may be nil.
@@ -79,7 +81,10 @@ type Front struct {
 
 // Call is who asks and how, beside the body.
 type Call struct {
-	Key            frontend.Key
+	Key frontend.Key
+	// Page is the front-end on whose behalf a hosted page asks, which the page's session has proved; the key is empty
+	// then. No front door fills it in from a request.
+	Page           string
 	IdempotencyKey string // empty: one is drawn
 	Traceparent    string // W3C trace context; anything else is dropped
 	// Match holds the ETags of an If-Match header.
@@ -117,14 +122,18 @@ func New(cfg Config) (*Front, error) {
 
 // authenticate returns the front-end whose key the call carries.
 func (f *Front) authenticate(ctx context.Context, call Call) (frontend.FrontEnd, error) {
-	fe, err := f.directory.FrontEnd(ctx, call.Key.ID)
+	id := call.Key.ID
+	if call.Page != "" {
+		id = call.Page
+	}
+	fe, err := f.directory.FrontEnd(ctx, id)
 	if errors.Is(err, postgres.ErrNoFrontEnd) {
 		return frontend.FrontEnd{}, Unauthenticated()
 	}
 	if err != nil {
 		return frontend.FrontEnd{}, f.translate(ctx, err)
 	}
-	if !fe.Holds(f.keys.APIKey, call.Key) {
+	if call.Page == "" && !fe.Holds(f.keys.APIKey, call.Key) {
 		return frontend.FrontEnd{}, Unauthenticated()
 	}
 	return fe, nil

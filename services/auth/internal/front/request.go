@@ -26,7 +26,7 @@ type CreateRequest struct {
 	Login     string `json:"login"`
 	// Locale is that of the page; without one the login's own counts.
 	Locale string `json:"locale"`
-	// ReturnURL is where a hosted page leads back to. It is checked, and of no effect until there are such pages.
+	// ReturnURL is where the hosted page leads back to; it belongs to a return origin of the front-end.
 	ReturnURL string  `json:"return_url"`
 	Client    *Client `json:"client"`
 }

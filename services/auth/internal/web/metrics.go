@@ -49,8 +49,8 @@ func measure(router *httpserver.Router, registry prometheus.Registerer) (http.Ha
 	return m, nil
 }
 
-// classes are the classes of status that this API answers with.
-func classes() []string { return []string{"2xx", "4xx", "5xx"} }
+// classes are the classes of status that are answered; only pages redirect.
+func classes() []string { return []string{"2xx", "3xx", "4xx", "5xx"} }
 
 // ServeHTTP answers a request and takes its measure, also when the handler breaks off.
 func (m *measured) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -93,6 +93,8 @@ func (s *status) class() string {
 		return "5xx"
 	case s.code >= http.StatusBadRequest:
 		return "4xx"
+	case s.code >= http.StatusMultipleChoices:
+		return "3xx"
 	}
 	return "2xx"
 }

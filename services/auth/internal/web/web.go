@@ -1,5 +1,6 @@
 // Package web is the HTTP front door: it turns requests into calls of package front and answers into JSON or problem
-// documents. It decides nothing. Its routes equal schemas/openapi/doorcode.yaml, which a test proves.
+// documents. It decides nothing. Its routes equal schemas/openapi/doorcode.yaml, which a test proves; the hosted pages
+// stand beside them.
 package web
 
 import (
@@ -26,11 +27,19 @@ type Handler struct {
 	jwks   []byte // as the operator's file has it
 	log    *slog.Logger
 	router *httpserver.Router
+	routes []httpserver.Route
 	served http.Handler // the router, counted and timed
 }
 
-// New returns the API over front, which serves jwks as the key set of the assertions, and registers its metrics.
-func New(f *front.Front, jwks []byte, tel telemetry.Telemetry) (*Handler, error) {
+// Pages are addresses for people beside the API.
+type Pages interface {
+	http.Handler
+	Routes() []httpserver.Route
+}
+
+// New returns the API over front, which serves jwks as the key set of the assertions, with the pages, if there are any,
+// and registers its metrics.
+func New(f *front.Front, jwks []byte, pages Pages, tel telemetry.Telemetry) (*Handler, error) {
 	h := &Handler{front: f, jwks: jwks, log: tel.Log, router: httpserver.NewRouter(tel.Log)}
 	h.router.Trace(tel.Tracer())
 	const workspace, login = "/v1/workspaces/{workspace}", "/v1/workspaces/{workspace}/logins/{login}"
@@ -48,6 +57,12 @@ func New(f *front.Front, jwks []byte, tel telemetry.Telemetry) (*Handler, error)
 	h.handle("DELETE", login, h.removeLogin)
 	h.handle("DELETE", login+"/lock", h.unlock)
 	h.handle("GET", "/.well-known/jwks.json", h.keys)
+	h.routes = h.router.Routes()
+	if pages != nil {
+		for _, r := range pages.Routes() {
+			h.router.Handle(r.Method, r.Pattern, pages)
+		}
+	}
 	served, err := measure(h.router, tel.Registry)
 	if err != nil {
 		return nil, err
@@ -56,8 +71,8 @@ func New(f *front.Front, jwks []byte, tel telemetry.Telemetry) (*Handler, error)
 	return h, nil
 }
 
-// Routes lists the operations, for the test against the API's document.
-func (h *Handler) Routes() []httpserver.Route { return h.router.Routes() }
+// Routes lists the operations of the API, for the test against its document.
+func (h *Handler) Routes() []httpserver.Route { return h.routes }
 
 // longest bounds the work on a request. It lies under the server's own bound, so that there is an answer.
 const longest = 12 * time.Second

@@ -1,5 +1,7 @@
 // Package site is the fictitious dashboard "Lanternbird": a login page with a
-// password, a code page, and a page behind them. Everything works without
+// password, a code page, and a page behind them. The code is asked for in one of
+// two ways: by a code page of its own over the API, or by doorcode's hosted page,
+// which sends the browser back with an assertion. Everything works without
 // JavaScript.
 package site
 
@@ -13,6 +15,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"doorcode/pkg/client"
@@ -31,14 +34,18 @@ var files embed.FS
 
 // Config lists what the pages need.
 type Config struct {
-	Doorcode *client.Client
-	InboxURL string
-	Log      *slog.Logger
+	Doorcode     *client.Client
+	PublicURL    string // where browsers reach the site
+	PromptOrigin string // of doorcode's hosted pages; empty: there are none
+	InboxURL     string
+	Log          *slog.Logger
 }
 
 // Site serves the pages.
 type Site struct {
 	doorcode *client.Client
+	public   string
+	prompt   string
 	inbox    string
 	log      *slog.Logger
 	pages    map[string]*template.Template
@@ -58,7 +65,8 @@ func Seed(ctx context.Context, c *client.Client) error {
 // New returns the site.
 func New(cfg Config) (*Site, error) {
 	s := &Site{
-		doorcode: cfg.Doorcode, inbox: cfg.InboxURL, log: cfg.Log, sessions: newSessions(time.Now), pages: map[string]*template.Template{},
+		doorcode: cfg.Doorcode, public: strings.TrimSuffix(cfg.PublicURL, "/"), prompt: strings.TrimSuffix(cfg.PromptOrigin, "/"),
+		inbox: cfg.InboxURL, log: cfg.Log, sessions: newSessions(time.Now), pages: map[string]*template.Template{},
 	}
 	for _, name := range []string{"login", "code", "home"} {
 		page, err := template.ParseFS(files, "templates/layout.html", "templates/"+name+".html")
@@ -70,7 +78,9 @@ func New(cfg Config) (*Site, error) {
 	return s, nil
 }
 
-// Handler returns the site's routes. Posts from other origins are refused.
+// Handler returns the site's routes. Posts from other origins are refused, but
+// for the one that doorcode's page sends: what protects that is the assertion for
+// the handle of this browser's own pending sign-in.
 func (s *Site) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.showLogin)
@@ -79,16 +89,22 @@ func (s *Site) Handler() http.Handler {
 	mux.HandleFunc("POST /code", s.checkCode)
 	mux.HandleFunc("POST /code/resend", s.resend)
 	mux.HandleFunc("POST /code/cancel", s.cancel)
+	mux.HandleFunc("POST "+returnPath, s.comeBack)
+	mux.HandleFunc("GET "+returnPath, s.startAgain)
 	mux.HandleFunc("GET /home", s.showHome)
 	mux.HandleFunc("POST /sign-out", s.signOut)
-	return http.NewCrossOriginProtection().Handler(secured(mux))
+	protection := http.NewCrossOriginProtection()
+	protection.AddInsecureBypassPattern("POST " + returnPath)
+	return protection.Handler(s.secured(mux))
 }
 
-// secured adds the headers that every page has.
-func secured(next http.Handler) http.Handler {
+// secured adds the headers that every page has. Browsers hold the answer to a
+// form against form-action too, so doorcode's pages stand in it.
+func (s *Site) secured(next http.Handler) http.Handler {
+	forms := strings.TrimSpace("'self' " + s.prompt)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action "+forms+"; frame-ancestors 'none'; base-uri 'none'")
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "same-origin")
@@ -103,6 +119,7 @@ type view struct {
 	Email    string
 	Password string
 	Inbox    string
+	Hosted   bool   // doorcode's own page can ask for the code
 	Message  string // what went wrong or happened, in one sentence
 	Pending  *pending
 	State    *client.State
@@ -111,7 +128,7 @@ type view struct {
 
 // render writes a page.
 func (s *Site) render(w http.ResponseWriter, name string, status int, v view) {
-	v.Inbox, v.Email, v.Password = s.inbox, Email, Password
+	v.Inbox, v.Email, v.Password, v.Hosted = s.inbox, Email, Password, s.prompt != ""
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
 	err := s.pages[name].ExecuteTemplate(w, "layout", v)
@@ -139,9 +156,13 @@ func (s *Site) signIn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	address, _, _ := net.SplitHostPort(r.RemoteAddr)
-	ch, err := s.doorcode.Create(r.Context(), client.Request{
+	wanted := client.Request{
 		Workspace: Workspace, Login: Login, Visitor: &client.Visitor{Address: address, UserAgent: r.UserAgent()},
-	})
+	}
+	if r.PostFormValue("way") == "hosted" {
+		wanted.ReturnURL = s.public + returnPath
+	}
+	ch, err := s.doorcode.Create(r.Context(), wanted)
 	if err != nil {
 		s.log.Warn("challenge not created", "error", err)
 		s.render(w, "login", http.StatusServiceUnavailable, view{Title: "Sign in", Message: sentence(err)})
@@ -150,7 +171,48 @@ func (s *Site) signIn(w http.ResponseWriter, r *http.Request) {
 	s.sessions.begin(w, r, pending{
 		Handle: ch.Handle, Label: ch.Label, Recipient: ch.Recipient, Reference: ch.SupportReference, ExpiresAt: ch.ExpiresAt,
 	})
+	if ch.PromptURL != "" {
+		http.Redirect(w, r, ch.PromptURL, http.StatusSeeOther) // doorcode's page asks for the code.
+		return
+	}
 	http.Redirect(w, r, "/code", http.StatusSeeOther)
+}
+
+// returnPath is where doorcode's page posts the assertion, and where it leads
+// whoever has to start again.
+const returnPath = "/signed-in"
+
+// comeBack lets in whoever comes back with an assertion for this browser's own
+// pending sign-in. The handle is the one of the session, not of the post.
+func (s *Site) comeBack(w http.ResponseWriter, r *http.Request) {
+	p := s.sessions.pending(r)
+	if p == nil {
+		http.Redirect(w, r, "/", http.StatusSeeOther)
+		return
+	}
+	person, err := s.doorcode.Verify(r.Context(), p.Handle, r.PostFormValue("assertion"))
+	if err != nil {
+		s.log.Warn("assertion not accepted", "error", err)
+	}
+	s.enter(w, r, p, person, err)
+}
+
+// enter turns the pending sign-in into a session, once.
+func (s *Site) enter(w http.ResponseWriter, r *http.Request, p *pending, person client.Person, err error) {
+	if err != nil || person.Workspace != Workspace || person.Login != Login || !s.sessions.finish(w, r, p.Handle, person) {
+		http.Redirect(w, r, "/", http.StatusSeeOther)
+		return
+	}
+	http.Redirect(w, r, "/home", http.StatusSeeOther)
+}
+
+// startAgain forgets the pending sign-in, whose code cannot be typed any more,
+// and leads to the login page. Whoever is signed in stays so.
+func (s *Site) startAgain(w http.ResponseWriter, r *http.Request) {
+	if s.sessions.pending(r) != nil {
+		s.sessions.end(w, r)
+	}
+	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
 // showCode is the code page with what is known about the message.
@@ -184,11 +246,7 @@ func (s *Site) checkCode(w http.ResponseWriter, r *http.Request) {
 		s.codePage(w, r, http.StatusUnprocessableEntity, sentence(err))
 		return
 	}
-	if person.Workspace != Workspace || person.Login != Login || !s.sessions.finish(w, r, p.Handle, person) {
-		http.Redirect(w, r, "/", http.StatusSeeOther)
-		return
-	}
-	http.Redirect(w, r, "/home", http.StatusSeeOther)
+	s.enter(w, r, p, person, nil)
 }
 
 // resend asks for the same code once more.

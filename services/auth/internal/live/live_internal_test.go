@@ -1,7 +1,8 @@
-package web
+package live
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"strings"
 	"sync"
@@ -15,6 +16,9 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// asJSON is the data that front-ends get.
+func asJSON(v front.View) ([]byte, error) { return json.Marshal(v) }
 
 // story is a followed challenge whose states are told in advance. It is used from one bubble at a time.
 type story struct {
@@ -53,7 +57,7 @@ func follow(ctx context.Context, s *story) (sent func() string, over func() bool
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		stream(ctx, s, front.View{State: "pending", Label: "first"}, func(data []byte) error {
+		stream(ctx, s, front.View{State: "pending", Label: "first"}, asJSON, func(data []byte) error {
 			mu.Lock()
 			defer mu.Unlock()
 			b.Write(data)
@@ -176,7 +180,7 @@ func TestStream_EndsForWhoeverMayNotLookOrIsGone(t *testing.T) {
 		broken.tell("", "", front.Unavailable())
 		for n := range 2 { // The first event cannot leave, or the comment after it.
 			left := n
-			stream(t.Context(), broken, front.View{State: "pending"}, func([]byte) error {
+			stream(t.Context(), broken, front.View{State: "pending"}, asJSON, func([]byte) error {
 				if left == 0 {
 					return errors.New("gone")
 				}

@@ -1,0 +1,119 @@
+package pages
+
+import (
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"doorcode/pkg/challenge"
+	"doorcode/pkg/problem"
+	"doorcode/services/auth/internal/front"
+	"doorcode/services/auth/internal/live"
+)
+
+// donePage leads back to the front-end.
+type donePage struct {
+	page
+	Assertion, Handle string
+}
+
+// check has the typed code judged. A right one leads back with the assertion; what is no code is compared with nothing.
+func (h *Handler) check(a asked) {
+	approved, err := h.cfg.Front.Check(a.r.Context(), a.call(), a.session.Handle, front.CheckRequest{
+		Code: digits(a.r.PostFormValue("code")), CheckID: a.r.PostFormValue("once"),
+	})
+	if err == nil {
+		// From here the assertion goes to the registered origin alone.
+		h.render(a.w, a.face, http.StatusOK, returning(a.session.ReturnURL), "done", donePage{
+			page: h.page(a, a.face.text("done.title")), Assertion: approved.Assertion, Handle: a.session.Handle,
+		})
+		return
+	}
+	p := problem.Of(err)
+	switch {
+	case p.Code == string(challenge.RefusedWrong) && p.ChecksLeft != nil && *p.ChecksLeft > 0:
+		h.code(a, p.Status, aboutCode, func(v front.View) string { return a.face.tries(*p.ChecksLeft, v.Label) })
+	case p.Code == string(challenge.RefusedWrong):
+		h.over(a, p.Status, challenge.Exhausted)
+	case p.Code == string(challenge.RefusedClosed):
+		h.over(a, p.Status, challenge.Canceled)
+	case p.Code == string(challenge.RefusedExpired):
+		h.over(a, p.Status, challenge.Expired)
+	case p.Code == string(challenge.RefusedUsed):
+		h.over(a, p.Status, challenge.Approved)
+	case p.Code == problem.CodeInvalidRequest:
+		h.code(a, p.Status, aboutCode, func(v front.View) string { return a.face.text("problem.malformed", "label", v.Label) })
+	default:
+		h.failed(a, err)
+	}
+}
+
+// resend orders one more message by one of the challenge's routes; there is no other recipient to name (SEC-09).
+func (h *Handler) resend(a asked) {
+	_, err := h.cfg.Front.Resend(a.r.Context(), front.Call{
+		Page: a.session.FrontEnd, IdempotencyKey: a.r.PostFormValue("once"),
+	}, a.session.Handle, front.ResendRequest{Channel: a.r.PostFormValue("channel")})
+	if err == nil {
+		h.back(a)
+		return
+	}
+	p := problem.Of(err)
+	sentences := map[string]string{
+		"resend_too_early":         "problem.early",
+		front.CodeTooManyMessages:  "problem.messages",
+		"no_more_sends":            "problem.nomore",
+		"no_route":                 "problem.noroute",
+		problem.CodeInvalidRequest: "problem.noroute",
+	}
+	key, known := sentences[p.Code]
+	if !known {
+		h.failed(a, err)
+		return
+	}
+	h.code(a, p.Status, aboutWays, func(front.View) string { return a.face.text(key, "left", left(p.RetryAfter)) })
+}
+
+// cancel ends the challenge: "this was not me".
+func (h *Handler) cancel(a asked) {
+	_, err := h.cfg.Front.Cancel(a.r.Context(), a.call(), a.session.Handle)
+	if err != nil {
+		h.failed(a, err)
+		return
+	}
+	h.back(a)
+}
+
+// back leads to the page itself, so that a reload posts nothing again.
+func (h *Handler) back(a asked) {
+	h.policy.write(a.w.Header(), "'none'")
+	a.w.Header().Set("Location", a.path(""))
+	a.w.WriteHeader(http.StatusSeeOther)
+}
+
+// update is what the script of a page learns.
+type update struct {
+	State    string     `json:"state"`
+	News     string     `json:"news"` // HTML, escaped as the page's own
+	ResendAt *time.Time `json:"resend_at"`
+}
+
+// events streams the news to the script of the page.
+func (h *Handler) events(a asked) {
+	following, view, err := h.cfg.Front.Follow(a.r.Context(), a.call(), a.session.Handle)
+	if err != nil {
+		h.failed(a, err)
+		return
+	}
+	defer following.Close()
+	err = live.Serve(a.w, a.r, following, view, func(v front.View) ([]byte, error) {
+		p := h.describe(a, v, "")
+		news, err := a.face.news(p)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(update{State: v.State, News: news, ResendAt: v.ResendAt})
+	})
+	if err != nil {
+		h.failed(a, err)
+	}
+}

@@ -1,0 +1,250 @@
+// Package pages serves the hosted code prompt: the page on which a person types the code, the page for whoever cannot get
+// it, and the way back to the front-end with the assertion.
+//
+// A page asks the same use cases as the API, on behalf of the front-end that created the challenge. Every page works
+// without JavaScript, is one document with its style and script in it, under a policy that names both by hash, and takes
+// posts of its own forms alone (SEC-58). What a browser needs to post a code is the session of package ticket, a cookie
+// that only the opening of a ticket sets (SEC-06). No page can create a challenge, name a recipient or show more of one
+// than its mask.
+package pages
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"doorcode/pkg/httpserver"
+	"doorcode/pkg/keyring"
+	"doorcode/services/auth/internal/front"
+	"doorcode/services/auth/internal/ticket"
+)
+
+// Config lists what the pages work with.
+type Config struct {
+	Front *front.Front
+	// Ring is that of the handles; tickets and sessions are MAC'd under it.
+	Ring *keyring.Ring
+	// PublicURL is the origin at which browsers reach the pages: https, or http on a loopback host.
+	PublicURL string
+	// Brand is the product that people sign in to; SupportURL is where they get help, empty for nowhere.
+	Brand, SupportURL string
+	Clock             func() time.Time
+	Log               *slog.Logger
+}
+
+// Handler serves the pages.
+type Handler struct {
+	cfg    Config
+	faces  map[string]*face // by language
+	policy policy
+	origin *http.CrossOriginProtection
+	mux    *http.ServeMux
+	routes []httpserver.Route
+}
+
+// The bounds of a request.
+const (
+	longest = 12 * time.Second // the work on it, under the server's own bound
+	maxForm = 8 << 10
+)
+
+// New reads texts and templates.
+func New(cfg Config) (*Handler, error) {
+	if cfg.Front == nil || cfg.Ring == nil || cfg.PublicURL == "" || cfg.Clock == nil || cfg.Log == nil {
+		return nil, errors.New("pages: a part of the configuration is missing")
+	}
+	h := &Handler{cfg: cfg, mux: http.NewServeMux(), origin: http.NewCrossOriginProtection()}
+	// A proxy may change the Host header; the origin of the pages is known anyway.
+	err := h.origin.AddTrustedOrigin(cfg.PublicURL)
+	if err != nil {
+		return nil, fmt.Errorf("pages: %w", err)
+	}
+	h.faces, h.policy, err = readFaces()
+	if err != nil {
+		return nil, err
+	}
+	h.handle("GET", "/prompt", h.open)
+	h.handle("GET", "/prompt/{page}", h.within(h.showCode))
+	h.handle("GET", "/prompt/{page}/help", h.within(h.showHelp))
+	h.handle("POST", "/prompt/{page}/code", h.posted(h.check))
+	h.handle("POST", "/prompt/{page}/messages", h.posted(h.resend))
+	h.handle("POST", "/prompt/{page}/cancel", h.posted(h.cancel))
+	h.add("GET", "/prompt/{page}/events", h.within(h.events)) // It lasts as long as the challenge.
+	return h, nil
+}
+
+// Routes lists the addresses of the pages.
+func (h *Handler) Routes() []httpserver.Route { return h.routes }
+
+// ServeHTTP answers a request for one of the routes.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
+
+// add adds an address.
+func (h *Handler) add(method, pattern string, f http.HandlerFunc) {
+	h.mux.HandleFunc(method+" "+pattern, f)
+	h.routes = append(h.routes, httpserver.Route{Method: method, Pattern: pattern})
+}
+
+// handle adds an address whose work is bounded in time.
+func (h *Handler) handle(method, pattern string, f http.HandlerFunc) {
+	h.add(method, pattern, func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithTimeout(r.Context(), longest)
+		defer cancel()
+		f(w, r.WithContext(ctx))
+	})
+}
+
+// asked is one request of a browser that has the session of the page.
+type asked struct {
+	session ticket.Session
+	face    *face
+	w       http.ResponseWriter
+	r       *http.Request
+}
+
+// call is on behalf of the front-end that created the challenge.
+func (a asked) call() front.Call { return front.Call{Page: a.session.FrontEnd} }
+
+// path is the address of the page, or of something below it.
+func (a asked) path(below string) string { return "/prompt/" + a.session.Page() + below }
+
+// within serves whoever has the session of the page in the address; all others get one and the same answer, whatever
+// there is at that address (SEC-23).
+func (h *Handler) within(f func(asked)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		s, ok := h.session(r)
+		if !ok {
+			h.lost(w, r, http.StatusNotFound)
+			return
+		}
+		f(asked{session: s, face: choose(h.faces, s.Locale, r.Header.Get("Accept-Language")), w: w, r: r})
+	}
+}
+
+// posted is within for the page's own forms. A post of another origin, from another browser, or without the value that
+// only the page shows, is refused before anything is asked (SEC-58).
+func (h *Handler) posted(f func(asked)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		err := h.origin.Check(r)
+		if err != nil {
+			h.refused(w, r)
+			return
+		}
+		s, ok := h.session(r)
+		if !ok {
+			h.lost(w, r, http.StatusForbidden)
+			return
+		}
+		kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
+		err = r.ParseForm()
+		if err != nil || strings.TrimSpace(kind) != "application/x-www-form-urlencoded" || !s.Posted(r.PostFormValue("form")) {
+			h.refused(w, r)
+			return
+		}
+		f(asked{session: s, face: choose(h.faces, s.Locale, r.Header.Get("Accept-Language")), w: w, r: r})
+	}
+}
+
+// open turns a ticket into a session: the cookie is set, and the browser goes on to an address that holds nothing. A
+// ticket past its time leads to the end of the page, without a session.
+func (h *Handler) open(w http.ResponseWriter, r *http.Request) {
+	t, err := ticket.Decode(h.cfg.Ring, r.URL.Query().Get("ticket"))
+	if err != nil {
+		h.lost(w, r, http.StatusNotFound)
+		return
+	}
+	a := asked{session: t.Open(), face: choose(h.faces, t.Locale, r.Header.Get("Accept-Language")), w: w, r: r}
+	if !h.cfg.Clock().Before(t.ExpiresAt) {
+		h.ended(a, http.StatusGone, end{kind: "expired"})
+		return
+	}
+	h.keep(w, r, a.session)
+	header := w.Header()
+	h.policy.write(header, "'none'")
+	header.Set("Referrer-Policy", "no-referrer")
+	header.Set("Location", a.path(""))
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+// The names of cookies. `__Host-` binds a cookie to this very host and to https (RFC 6265bis §4.1.3); browsers do not
+// take it over plain http, where pages are served on a loopback host for development alone.
+const (
+	secureCookie = "__Host-doorcode-"
+	plainCookie  = "doorcode-"
+)
+
+// The life of a cookie, and the room for all of them.
+const (
+	afterEnd   = 15 * time.Minute // how long the end of a challenge can be shown
+	maxCookies = 6 << 10
+)
+
+// secure reports whether browsers reach the pages over TLS.
+func (h *Handler) secure() bool { return strings.HasPrefix(h.cfg.PublicURL, "https:") }
+
+// prefix begins the names of the cookies; each page has one of its own, so that two tabs do not meet.
+func (h *Handler) prefix() string {
+	if h.secure() {
+		return secureCookie
+	}
+	return plainCookie
+}
+
+// session returns the session of the page in the address. It ends a while after the challenge.
+func (h *Handler) session(r *http.Request) (ticket.Session, bool) {
+	page := r.PathValue("page")
+	c, err := r.Cookie(h.prefix() + page)
+	if err != nil {
+		return ticket.Session{}, false
+	}
+	s, err := ticket.DecodeSession(h.cfg.Ring, c.Value)
+	if err != nil || s.Page() != page || h.cfg.Clock().After(s.ExpiresAt.Add(afterEnd)) {
+		return ticket.Session{}, false
+	}
+	return s, true
+}
+
+// keep sets the cookie of a session and takes away those of other pages that have ended, and more when their room is
+// short: a request has only so much for all of them.
+func (h *Handler) keep(w http.ResponseWriter, r *http.Request, s ticket.Session) {
+	value := s.Encode(h.cfg.Ring)
+	room := maxCookies - len(value)
+	for _, c := range r.Cookies() {
+		if !strings.HasPrefix(c.Name, h.prefix()) || c.Name == h.prefix()+s.Page() {
+			continue
+		}
+		other, err := ticket.DecodeSession(h.cfg.Ring, c.Value)
+		room -= len(c.Value)
+		if err != nil || room < 0 || h.cfg.Clock().After(other.ExpiresAt) {
+			h.cookie(w, c.Name, "", -1)
+		}
+	}
+	life := s.ExpiresAt.Add(afterEnd).Sub(h.cfg.Clock())
+	h.cookie(w, h.prefix()+s.Page(), value, int(life.Seconds()))
+}
+
+// cookie sets a cookie, or takes it away.
+func (h *Handler) cookie(w http.ResponseWriter, name, value string, seconds int) {
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // It is Secure wherever browsers come over TLS, see secureCookie.
+		Name: name, Value: value, Path: "/", MaxAge: seconds, HttpOnly: true, Secure: h.secure(), SameSite: http.SameSiteLaxMode,
+	})
+}
+
+// ParsePublicURL checks the address at which browsers reach the pages and returns it as an origin.
+func ParsePublicURL(s string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
+		return nil, errors.New("it is not an origin such as https://sign-in.example.com")
+	}
+	host := u.Hostname()
+	if u.Scheme != "https" && (u.Scheme != "http" || (host != "127.0.0.1" && host != "::1" && host != "localhost")) {
+		return nil, errors.New("it is https; http is for 127.0.0.1, [::1] and localhost")
+	}
+	return &url.URL{Scheme: u.Scheme, Host: strings.ToLower(u.Host)}, nil
+}

@@ -1,0 +1,242 @@
+package pages
+
+import (
+	"bytes"
+	"crypto/rand"
+	"net/http"
+	"strconv"
+	"time"
+
+	"doorcode/pkg/challenge"
+	"doorcode/pkg/event"
+	"doorcode/pkg/problem"
+	"doorcode/services/auth/internal/front"
+)
+
+// page is what every template has.
+type page struct {
+	Title    string
+	Brand    string
+	Problem  string // what went wrong, in one sentence; empty for nothing
+	About    string // the part of the page that it is about: code or ways
+	Path     string // of the page itself
+	Form     string // the value of its forms
+	ReturnTo string
+	Support  string // link
+}
+
+// codePage is what the code prompt and the help page show.
+type codePage struct {
+	page
+	front.View
+	Left     time.Duration
+	Once     string // names what the forms ask for, so that a reload counts and sends nothing
+	Again    time.Duration
+	Messages []message // newest first
+	Live     bool      // the script follows what happens
+	Checks   string    // the kind of things to check
+}
+
+// message is what is known about one message.
+type message struct {
+	event.DeliveryState
+	Words  string
+	Advice string
+}
+
+// page returns what every template has.
+func (h *Handler) page(a asked, title string) page {
+	return page{
+		Title: title, Brand: h.cfg.Brand, Path: a.path(""), Form: a.session.Form(), ReturnTo: a.session.ReturnURL,
+		Support: h.cfg.SupportURL,
+	}
+}
+
+// state reads where the challenge stands. When it returns false the request is answered: the challenge has ended, or
+// cannot be looked at.
+func (h *Handler) state(a asked) (front.View, bool) {
+	view, err := h.cfg.Front.State(a.r.Context(), a.call(), a.session.Handle)
+	if err != nil {
+		h.failed(a, err)
+		return view, false
+	}
+	if view.State != string(challenge.Pending) {
+		h.ended(a, http.StatusOK, end{kind: view.State, view: view})
+		return view, false
+	}
+	return view, true
+}
+
+// showCode is the code prompt.
+func (h *Handler) showCode(a asked) {
+	h.code(a, http.StatusOK, "", func(front.View) string { return "" })
+}
+
+// The parts of the prompt that something can be wrong with; they are ids in the page.
+const (
+	aboutCode = "code"
+	aboutWays = "ways"
+)
+
+// code writes the code prompt with what went wrong with a part of it, if anything did.
+func (h *Handler) code(a asked, status int, about string, wrong func(front.View) string) {
+	view, ok := h.state(a)
+	if !ok {
+		return
+	}
+	p := h.describe(a, view, a.face.text("code.title."+view.Channel))
+	p.Problem, p.About = wrong(view), about
+	h.render(a.w, a.face, status, "'self'", "code", p)
+}
+
+// showHelp is the page for whoever cannot get the code.
+func (h *Handler) showHelp(a asked) {
+	view, ok := h.state(a)
+	if !ok {
+		return
+	}
+	p := h.describe(a, view, a.face.text("help.title"))
+	p.Live = false
+	h.render(a.w, a.face, http.StatusOK, "'self'", "help", p)
+}
+
+// describe says in words where a challenge stands.
+func (h *Handler) describe(a asked, view front.View, title string) codePage {
+	now := h.cfg.Clock()
+	p := codePage{page: h.page(a, title), View: view, Left: view.ExpiresAt.Sub(now), Once: rand.Text(), Live: true, Checks: "way"}
+	if view.ResendAt != nil {
+		p.Again = max(view.ResendAt.Sub(now), 0)
+	}
+	for i := len(view.Deliveries) - 1; i >= 0; i-- {
+		p.Messages = append(p.Messages, a.face.message(view.Deliveries[i], len(view.Routes) > 0))
+	}
+	if len(p.Messages) > 0 {
+		p.Checks = checksFor(p.Messages[0].Channel, p.Messages[0].Status)
+	}
+	return p
+}
+
+// message puts the state of a delivery into words, with the best that a person can do in it.
+func (f *face) message(d event.DeliveryState, others bool) message {
+	m := message{DeliveryState: d, Words: d.Text, Advice: f.text("advice." + d.Status)}
+	own := f.text(statusWords + d.Status + "." + d.Channel)
+	if own != "" {
+		m.Words = own
+	}
+	better := f.text("advice." + d.Status + ".other")
+	if others && better != "" {
+		m.Advice = better
+	}
+	return m
+}
+
+// checksFor returns the kind of things to check in a state.
+func checksFor(channel, status string) string {
+	switch {
+	case channel == "sms":
+		return "text"
+	case status == "accepted", status == "delivered":
+		return "there"
+	case status == "deferred":
+		return "later"
+	case status == "failed":
+		return "refused"
+	case status == "unknown", status == "abandoned":
+		return "unsure"
+	}
+	return "way"
+}
+
+// news is the part of the prompt that changes by itself.
+func (f *face) news(p codePage) (string, error) {
+	var b bytes.Buffer
+	err := f.templates.ExecuteTemplate(&b, "news", p)
+	return b.String(), err
+}
+
+// The ends of a page that are no state of its challenge.
+const (
+	tooMany     = "toomany"
+	unavailable = "unavailable"
+)
+
+// end is how a page ends.
+type end struct {
+	kind  string // the state of the challenge, or one of the above
+	view  front.View
+	retry time.Duration
+}
+
+// endPage is what the end of a page shows.
+type endPage struct {
+	page
+	Text      string // the sentence without a time
+	Key       string // of the sentence with one
+	Time      *time.Time
+	Retry     bool // it is worth trying again here
+	Reference string
+}
+
+// ended writes the end of a page: what happened, and the one thing to do.
+func (h *Handler) ended(a asked, status int, e end) {
+	p := endPage{
+		page: h.page(a, a.face.text("ended."+e.kind+".title")), Reference: e.view.SupportReference,
+		Key: "ended." + e.kind + ".text", Text: a.face.text("ended." + e.kind + ".text"), Retry: e.kind == unavailable,
+	}
+	switch {
+	case e.kind == tooMany:
+		p.Time = new(h.cfg.Clock().Add(e.retry))
+	case e.kind == string(challenge.Expired) && e.view.ExpiresAt.IsZero():
+		p.Text = a.face.text("ended.expired.text.plain")
+	case e.kind == string(challenge.Expired):
+		p.Time = &e.view.ExpiresAt
+	}
+	if e.retry > 0 {
+		a.w.Header().Set("Retry-After", strconv.Itoa(int((e.retry+time.Second-1)/time.Second)))
+	}
+	h.render(a.w, a.face, status, "'self'", "ended", p)
+}
+
+// over is ended for a challenge of which only a refusal is known: the state tells more, if it can be read. It may lag.
+func (h *Handler) over(a asked, status int, state challenge.State) {
+	e := end{kind: string(state)}
+	view, err := h.cfg.Front.State(a.r.Context(), a.call(), a.session.Handle)
+	if err == nil && view.State != string(challenge.Pending) {
+		e = end{kind: view.State, view: view}
+	}
+	h.ended(a, status, e)
+}
+
+// failed writes the end that fits a refusal. What a person cannot see of it is logged.
+func (h *Handler) failed(a asked, err error) {
+	p := problem.Of(err)
+	switch {
+	case p.Code == string(challenge.RefusedTooMany):
+		h.ended(a, p.Status, end{kind: tooMany, retry: p.RetryAfter})
+	case p.Status < http.StatusInternalServerError: // Closed, or the front-end or the challenge is gone.
+		h.ended(a, p.Status, end{kind: string(challenge.Canceled)})
+	default:
+		if p.Code == problem.CodeInternal {
+			h.cfg.Log.ErrorContext(a.r.Context(), "page failed", "route", a.r.Pattern, "error", err.Error())
+		}
+		h.ended(a, p.Status, end{kind: unavailable, retry: max(p.RetryAfter, time.Second)})
+	}
+}
+
+// lost answers a browser that does not have the page's session.
+func (h *Handler) lost(w http.ResponseWriter, r *http.Request, status int) {
+	h.plain(w, r, status, "lost")
+}
+
+// refused answers a post that is none of our forms.
+func (h *Handler) refused(w http.ResponseWriter, r *http.Request) {
+	h.plain(w, r, http.StatusForbidden, "refused")
+}
+
+// plain writes a page that knows of no challenge.
+func (h *Handler) plain(w http.ResponseWriter, r *http.Request, status int, kind string) {
+	f := choose(h.faces, "", r.Header.Get("Accept-Language"))
+	h.render(w, f, status, "'none'", "ended", endPage{
+		page: page{Title: f.text(kind + ".title"), Brand: h.cfg.Brand, Support: h.cfg.SupportURL}, Text: f.text(kind + ".text"),
+	})
+}

@@ -1,0 +1,64 @@
+'use strict';
+// Everything here is a convenience: each page works without it.
+(() => {
+  const all = (s) => document.querySelectorAll(s);
+  const localTimes = () => all('time').forEach((t) => {
+    const d = new Date(t.dateTime);
+    if (!isNaN(d)) t.textContent = d.toLocaleTimeString(document.documentElement.lang, { hour: '2-digit', minute: '2-digit' });
+  });
+  const news = document.getElementById('news');
+  let shown = news && news.textContent;
+  let leaving = false;
+  localTimes();
+
+  // The server's clock judges; ours only counts down from what it said when the page came.
+  const wait = (at) => Math.max(0, Math.ceil((new Date(at) - Date.now()) / 1000));
+  const clock = (s) => Math.floor(s / 60) + ':' + String(s % 60).padStart(2, '0');
+  const ways = all('.ways button');
+  let again = document.querySelector('.wait');
+  const tick = () => {
+    const left = document.getElementById('left');
+    if (left) {
+      left.hidden = false;
+      left.textContent = left.dataset.text.replace('{left}', clock(wait(left.dataset.at)));
+    }
+    if (!again) return;
+    const s = wait(again.dataset.at);
+    ways.forEach((b) => { b.disabled = s > 0; });
+    again.hidden = s === 0;
+    again.textContent = again.dataset.text.replace('{left}', clock(s));
+  };
+  tick();
+  setInterval(tick, 1000);
+
+  all('form').forEach((f) => f.addEventListener('submit', (e) => {
+    if (f.dataset.sent) { e.preventDefault(); return; }
+    f.dataset.sent = '1';
+    leaving = true; // Whatever the news say now, the answer to the form is the page that counts.
+    const b = f.querySelector('button[data-busy]');
+    if (b) b.textContent = b.dataset.busy;
+  }));
+  // A page that the browser brings back from its memory may be used again.
+  addEventListener('pageshow', (e) => { if (e.persisted) location.reload(); });
+  all('form[data-submit]').forEach((f) => f.submit());
+
+  if (!news || !news.dataset.events || !window.EventSource) return;
+  const follow = () => {
+    const source = new EventSource(news.dataset.events);
+    source.addEventListener('state', (e) => {
+      if (leaving) return;
+      const u = JSON.parse(e.data);
+      if (u.state !== 'pending') { source.close(); location.replace(news.dataset.page); return; }
+      if (again && u.resend_at) again.dataset.at = u.resend_at;
+      const next = document.createElement('div');
+      next.innerHTML = u.news;
+      if (next.textContent === shown) return; // Nothing is read out twice.
+      shown = next.textContent;
+      news.replaceChildren(...next.childNodes);
+      localTimes();
+    });
+    source.onerror = () => { if (source.readyState === EventSource.CLOSED) setTimeout(follow, 15000); };
+  };
+  follow();
+  addEventListener('offline', () => { shown = ''; news.textContent = news.dataset.offline; });
+})();

@@ -1,0 +1,103 @@
+package site
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"doorcode/pkg/client"
+)
+
+// newSite returns a site before a doorcode that answers with status and body.
+func newSite(t *testing.T, prompt, created string) (http.Handler, *[]string) {
+	t.Helper()
+	var asked []string
+	auth := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		asked = append(asked, r.URL.Path+" "+string(body))
+		w.WriteHeader(http.StatusCreated)
+		_, _ = io.WriteString(w, created)
+	}))
+	t.Cleanup(auth.Close)
+	hc := auth.Client()
+	t.Cleanup(hc.CloseIdleConnections)
+	c, err := client.New(client.Config{URL: auth.URL, Key: "dck_demo_secret", HTTP: hc})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(Config{Doorcode: c, PublicURL: "http://127.0.0.1:8090/", PromptOrigin: prompt, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Handler(), &asked
+}
+
+// post is a form of another origin, with the cookie of an answer.
+func post(t *testing.T, h http.Handler, path, form, from string, answer *httptest.ResponseRecorder) *httptest.ResponseRecorder {
+	t.Helper()
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "http://127.0.0.1:8090"+path, strings.NewReader(form))
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	r.Header.Set("Sec-Fetch-Site", from)
+	if answer != nil {
+		for _, c := range answer.Result().Cookies() {
+			r.AddCookie(c)
+		}
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	return w
+}
+
+const password = "email=" + Email + "&password=" + Password
+
+func TestSite_TheRedirectWayAsksForAWayBackAndGoesToThePrompt(t *testing.T) {
+	t.Parallel()
+	const prompt = "http://127.0.0.1:8080/prompt?ticket=x"
+	h, asked := newSite(t, "http://127.0.0.1:8080", `{"decision":"required","handle":"h","prompt_url":"`+prompt+`"}`)
+	w := post(t, h, "/sign-in", password+"&way=hosted", "same-origin", nil)
+	if w.Header().Get("Location") != prompt || len(*asked) != 1 || !strings.Contains((*asked)[0], `"return_url":"http://127.0.0.1:8090/signed-in"`) {
+		t.Errorf("it leads to %s after %v", w.Header().Get("Location"), *asked)
+	}
+	if csp := w.Header().Get("Content-Security-Policy"); !strings.Contains(csp, "form-action 'self' http://127.0.0.1:8080;") {
+		t.Errorf("browsers stop at the policy %s", csp)
+	}
+	// The own way asks for none.
+	w = post(t, h, "/sign-in", password+"&way=own", "same-origin", nil)
+	if len(*asked) != 2 || strings.Contains((*asked)[1], "return_url") || w.Code != http.StatusSeeOther {
+		t.Errorf("the own way asks %v", *asked)
+	}
+}
+
+func TestSite_WithoutHostedPagesItsOwnPageAsksForTheCode(t *testing.T) {
+	t.Parallel()
+	h, _ := newSite(t, "", `{"decision":"required","handle":"h"}`)
+	w := post(t, h, "/sign-in", password+"&way=hosted", "same-origin", nil)
+	if w.Header().Get("Location") != "/code" {
+		t.Errorf("it leads to %s", w.Header().Get("Location"))
+	}
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/", http.NoBody)
+	login := httptest.NewRecorder()
+	h.ServeHTTP(login, r)
+	if strings.Contains(login.Body.String(), "hosted") {
+		t.Error("a page is offered that there is not")
+	}
+}
+
+// SEC-08: the way back takes posts of doorcode's origin, and lets in on an assertion alone.
+func TestSEC08_TheWayBackLetsNobodyInByItself(t *testing.T) {
+	t.Parallel()
+	h, _ := newSite(t, "http://127.0.0.1:8080", `{"decision":"required","handle":"h","prompt_url":"http://127.0.0.1:8080/prompt"}`)
+	begun := post(t, h, "/sign-in", password+"&way=hosted", "same-origin", nil)
+	for name, answer := range map[string]*httptest.ResponseRecorder{"a pending sign-in": begun, "no session": nil} {
+		w := post(t, h, "/signed-in", "assertion=approved&handle=h", "cross-site", answer)
+		if w.Code != http.StatusSeeOther || w.Header().Get("Location") != "/" || len(w.Result().Cookies()) != 0 {
+			t.Errorf("%s: %d, to %s", name, w.Code, w.Header().Get("Location"))
+		}
+	}
+	if w := post(t, h, "/sign-in", password, "cross-site", nil); w.Code != http.StatusForbidden {
+		t.Errorf("another site signs in: %d", w.Code)
+	}
+}
