@@ -254,7 +254,7 @@ func serviceRows() []archtest.Row {
 				"pkg/account", "pkg/bus", "pkg/event", "pkg/httpserver", "pkg/keyring", "pkg/lifecycle", "pkg/postgres", "pkg/postgres/local",
 				"services/bench/...",
 			},
-			Others: []string{"github.com/HdrHistogram/hdrhistogram-go", "gonum.org/v1/plot", pgx},
+			Others: []string{"gonum.org/v1/plot", pgx},
 			Reason: "it measures the binaries from outside and imports no process; the packages reach what lies beneath: bus, database and directory",
 		},
 		{Package: "services/e2e/...", Tests: true, Reason: "whatever end-to-end tests need stands in their test files"},

@@ -10,8 +10,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/HdrHistogram/hdrhistogram-go"
-
 	"doorcode/pkg/bus"
 	"doorcode/pkg/event"
 	"doorcode/services/bench/internal/host"
@@ -110,7 +108,7 @@ func fill(run *report.Run, tally *load.Tally) {
 	run.PerSecond = float64(run.Cycles) / run.Seconds
 	run.Stages = map[load.Stage]report.Latency{}
 	for _, s := range load.Stages() {
-		run.Stages[s] = report.LatencyOf(tally.Histogram(s))
+		run.Stages[s] = report.LatencyOf(tally.Times(s))
 	}
 }
 
@@ -188,19 +186,16 @@ func (b *bench) floor(ctx context.Context, admin *bus.Conn, auth string) (map[st
 
 // repeat times something again and again.
 func repeat(lasts time.Duration, once func() error) (report.Latency, error) {
-	h := hdrhistogram.New(1, time.Minute.Microseconds(), 3)
+	var times []time.Duration
 	for end := time.Now().Add(lasts); time.Now().Before(end); {
 		start := time.Now()
 		err := once()
 		if err != nil {
 			return report.Latency{}, err
 		}
-		err = h.RecordValue(min(time.Since(start), time.Minute).Microseconds())
-		if err != nil {
-			return report.Latency{}, err
-		}
+		times = append(times, time.Since(start))
 	}
-	return report.LatencyOf(h), nil
+	return report.LatencyOf(times), nil
 }
 
 // get is one round trip.

@@ -2,10 +2,9 @@ package load
 
 import (
 	"maps"
+	"slices"
 	"sync"
 	"time"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
 // Stage is a part of a sign-in that is timed.
@@ -22,28 +21,20 @@ const (
 // Stages lists them.
 func Stages() []Stage { return []Stage{Create, Provider, Check, Cycle} }
 
-const (
-	// longest is the largest latency that is kept; a longer one counts as this long.
-	longest = 5 * time.Minute
-	// precision is the number of significant digits that are kept.
-	precision = 3
-)
+// longest is the largest latency that is kept; a longer one counts as this long.
+const longest = 5 * time.Minute
 
 // Tally gathers what the cycles of a run did. It is safe for concurrent use.
 type Tally struct {
 	mu       sync.Mutex
-	stages   map[Stage]*hdrhistogram.Histogram // in microseconds
+	stages   map[Stage][]time.Duration
 	done     int
 	failures map[string]int
 }
 
 // NewTally returns an empty tally.
 func NewTally() *Tally {
-	t := &Tally{stages: map[Stage]*hdrhistogram.Histogram{}, failures: map[string]int{}}
-	for _, s := range Stages() {
-		t.stages[s] = hdrhistogram.New(1, longest.Microseconds(), precision)
-	}
-	return t
+	return &Tally{stages: map[Stage][]time.Duration{}, failures: map[string]int{}}
 }
 
 // Done counts a sign-in that was approved, with the time of each stage.
@@ -52,8 +43,7 @@ func (t *Tally) Done(times map[Stage]time.Duration) {
 	defer t.mu.Unlock()
 	t.done++
 	for stage, d := range times {
-		// It fails outside of the range alone, and the value is inside.
-		_ = t.stages[stage].RecordValue(min(max(d, 0), longest).Microseconds())
+		t.stages[stage] = append(t.stages[stage], min(max(d, 0), longest))
 	}
 }
 
@@ -78,9 +68,9 @@ func (t *Tally) Failures() map[string]int {
 	return maps.Clone(t.failures)
 }
 
-// Histogram returns a copy of a stage's latencies in microseconds.
-func (t *Tally) Histogram(s Stage) *hdrhistogram.Histogram {
+// Times returns the latencies of a stage, in the order in which they came.
+func (t *Tally) Times(s Stage) []time.Duration {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.stages[s].Clone()
+	return slices.Clone(t.stages[s])
 }

@@ -5,9 +5,9 @@ package report
 import (
 	"encoding/json"
 	"fmt"
+	"math"
+	"slices"
 	"time"
-
-	"github.com/HdrHistogram/hdrhistogram-go"
 
 	"doorcode/services/bench/internal/load"
 )
@@ -90,17 +90,25 @@ type Point struct {
 	Value      int64   `json:"value"`
 }
 
-// LatencyOf summarizes a histogram in microseconds. Its points go as far as there is more than one value beyond.
-func LatencyOf(h *hdrhistogram.Histogram) Latency {
-	l := Latency{
-		Count: h.TotalCount(), P50: h.ValueAtQuantile(50), P90: h.ValueAtQuantile(90), P99: h.ValueAtQuantile(99),
-		P999: h.ValueAtQuantile(99.9), Max: h.Max(),
-	}
+// LatencyOf summarizes what was measured, in any order. Its points go as far as there is more than one value beyond.
+func LatencyOf(times []time.Duration) Latency {
+	sorted := slices.Sorted(slices.Values(times))
+	at := func(percentile float64) int64 { return nearest(sorted, percentile).Microseconds() }
+	l := Latency{Count: int64(len(sorted)), P50: at(50), P90: at(90), P99: at(99), P999: at(99.9), Max: at(100)}
 	for beyond := 1.0; beyond*2 <= float64(l.Count); beyond *= 1.25 { // one of so many is slower
 		percentile := 100 - 100/beyond
-		l.Points = append(l.Points, Point{Percentile: percentile, Value: h.ValueAtQuantile(percentile)})
+		l.Points = append(l.Points, Point{Percentile: percentile, Value: at(percentile)})
 	}
 	return l
+}
+
+// nearest is the nearest-rank percentile: the smallest value that so many of 100 do not exceed; 0 of none.
+func nearest(sorted []time.Duration, percentile float64) time.Duration {
+	if len(sorted) == 0 {
+		return 0
+	}
+	rank := int(math.Ceil(percentile*float64(len(sorted))/100 - 1e-6)) // 99.9 has no exact form
+	return sorted[min(max(rank, 1), len(sorted))-1]
 }
 
 // JSON returns the report for programs.
