@@ -199,6 +199,10 @@ func TestAddresses_ListEveryProvenAddressOnce(t *testing.T) {
 		var got []string
 		for _, r := range Addresses(w, c.login, c.texts) {
 			got = append(got, r.Channel+" "+r.Recipient)
+			// Codes of the login go to the main address only when it has none of its own; else that address reads of another's login.
+			if r.Owner != (r.Recipient == w.MainEmail && c.login.Email != "") || r.Owner && strings.Contains(r.Why, "no address of its own") {
+				t.Errorf("%s: %+v", c.name, r)
+			}
 		}
 		if s := strings.Join(got, ", "); s != c.want {
 			t.Errorf("%s: got %s", c.name, s)

@@ -6,6 +6,9 @@ type Route struct {
 	Recipient string
 	// Group says that several people read this recipient.
 	Group bool
+	// Owner says that this is the workspace's main address, told about its
+	// primary login, whose codes go elsewhere: whoever reads it may be another.
+	Owner bool
 	// Why explains the route in one sentence that a person understands.
 	Why string
 }
@@ -30,14 +33,16 @@ func Routes(w Workspace, l Login, texts bool) []Route {
 
 // Addresses lists every proven address of a login, each once: those that it is
 // told at of what happens to it. For the primary login the workspace's main
-// address is always one of them, whichever its codes go to.
+// address is always one of them, whichever its codes go to (SEC-38).
 func Addresses(w Workspace, l Login, texts bool) []Route {
 	all := Routes(w, l, texts)
 	if l.ID == "" || l.ID != w.Owner || w.MainEmail == "" || l.Email == "" || CompareForm(l.Email) == CompareForm(w.MainEmail) {
 		return all
 	}
-	l.Email = ""
-	return append(all, mailRoutes(w, l)...)
+	return append(all, Route{
+		Channel: Email, Recipient: w.MainEmail, Group: w.GroupAddress, Owner: true,
+		Why: "The workspace's main e-mail address is told what happens to its primary login.",
+	})
 }
 
 // textRoutes returns the way to the login's phone, if there is one.

@@ -75,7 +75,8 @@ func Streams() []Stream {
 		AckWait: 30 * time.Second, MaxDeliver: 6, MaxAckPending: 256, MaxWaiting: 512,
 	}
 	notices := ConsumerSpec{
-		Durable: Notices, AckWait: 30 * time.Second, MaxDeliver: -1, MaxAckPending: 256, MaxWaiting: 512,
+		Durable: Notices, Filter: "doorcode.directory.login_locked", // the one change that people are told of
+		AckWait: 30 * time.Second, MaxDeliver: -1, MaxAckPending: 256, MaxWaiting: 512,
 	}
 	return []Stream{
 		{

@@ -172,7 +172,9 @@ func (e *Engine) send(ctx context.Context, j *Job) error {
 	}
 	j.Attempt = attempt
 	e.trace(ctx, j)
-	e.metrics.queued.Observe(start.Sub(j.Send.At).Seconds())
+	if j.Send.Notice == "" { // The time of a notice is that of what it tells of, and says nothing about this queue.
+		e.metrics.queued.Observe(start.Sub(j.Send.At).Seconds())
+	}
 	e.metrics.duration.Observe(attempt.Duration.Seconds())
 	return nil
 }

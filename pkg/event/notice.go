@@ -15,6 +15,10 @@ const NoticeLoginLocked = "login_locked"
 // metric label, and every language has words for each.
 func NoticeKinds() []string { return []string{NoticeLoginLocked} }
 
+// NoticeLife is how long after its cause a notice may be sent at most: it is no
+// code, and yesterday's lock is news to whoever was asleep.
+const NoticeLife = 24 * time.Hour
+
 // Notice is the data of notice.v1.requested: one message without a code to one
 // proven address, sealed by auth for the dispatcher of its channel.
 //

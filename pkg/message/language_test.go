@@ -102,6 +102,10 @@ func TestLanguages_WriteTheMessagesOfTheGoldenFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 			golden(t, tag+"/"+kind+"_sms.txt", sms.Text)
+			n.Owner = true
+			m = notify(t, n)
+			golden(t, tag+"/"+kind+"_owner.txt", m.Subject+"\n\n"+m.Text)
+			golden(t, tag+"/"+kind+"_owner.html", m.HTML)
 		}
 	}
 }
@@ -169,6 +173,30 @@ func TestSEC35_NoNoticeHasACodeALinkOrAnythingThatLoads(t *testing.T) {
 	}
 }
 
+// The main address is told of the owner's login. Who reads it is not spoken to as if it were theirs, and gets
+// nothing to give to support in the owner's name.
+func TestSEC17_TheMainAddressReadsThatItIsTheOwnersLogin(t *testing.T) {
+	t.Parallel()
+	for tag, bad := range map[string][]string{"en": {"your password", "your sign-in", "your login"}, "nl": {"je wachtwoord", "je login", "jij"}} {
+		n := locked(tag)
+		n.Owner = true
+		m := notify(t, n)
+		all := strings.ToLower(m.Subject + m.Text + m.HTML)
+		for _, words := range append(bad, "4f72", "kq9r", "http", "<a ") {
+			if strings.Contains(all, words) {
+				t.Errorf("%s holds %q", tag, words)
+			}
+		}
+		if owner := map[string]string{"en": "owner", "nl": "eigenaar"}[tag]; !strings.Contains(m.Subject, owner) || !strings.Contains(m.Subject, "Acme") {
+			t.Errorf("%s has the subject %q", tag, m.Subject)
+		}
+		n.Workspace = hostileNames()[0]
+		if m := notify(t, n); !strings.Contains(m.Subject, "Lanternbird") || strings.Contains(m.Subject+m.Text, n.Workspace) {
+			t.Errorf("%s has the subject %q", tag, m.Subject)
+		}
+	}
+}
+
 // R12.3: the longest brand and reference, for each alphabet of a brand. Only
 // the short form may be needed for a brand of characters that count twice.
 func TestSMSRenderer_TellsANoticeInOnePartInEveryLanguage(t *testing.T) {
@@ -179,6 +207,7 @@ func TestSMSRenderer_TellsANoticeInOnePartInEveryLanguage(t *testing.T) {
 			for _, kind := range event.NoticeKinds() {
 				n := locked(tag)
 				n.Kind = kind
+				n.At = time.Date(2026, time.September, 30, 23, 59, 0, 0, time.UTC)
 				m, err := r.RenderNotice(n)
 				if err != nil {
 					t.Fatalf("%s of %s: %v", kind, tag, err)
@@ -187,7 +216,7 @@ func TestSMSRenderer_TellsANoticeInOnePartInEveryLanguage(t *testing.T) {
 				if m.Subject+m.HTML != "" || strings.Contains(m.Text, "\n") {
 					t.Errorf("%s of %s has more than one line", kind, tag)
 				}
-				if brand[0] == 'W' && !strings.Contains(m.Text, "08:02 UTC") {
+				if brand[0] == 'W' && (!strings.Contains(m.Text, "23:59 UTC") || !strings.Contains(m.Text, " 30 september ") && !strings.Contains(m.Text, " 30 September ")) {
 					t.Errorf("%s of %s does not say when: %s", kind, tag, m.Text)
 				}
 			}
@@ -228,6 +257,12 @@ func TestRenderNotice_RefusesWhatAuthNeverHas(t *testing.T) {
 		if !errors.Is(err, ErrFacts) || m != (Message{}) {
 			t.Errorf("a text message with %s: %v", name, err)
 		}
+	}
+	n := locked("en")
+	n.Owner = true // a main address is no phone
+	m, err := smsRenderer(t, "Lanternbird", host).RenderNotice(n)
+	if !errors.Is(err, ErrFacts) || m != (Message{}) {
+		t.Errorf("a text message to a main address: %v", err)
 	}
 }
 

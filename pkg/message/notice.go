@@ -19,6 +19,9 @@ type Notice struct {
 	Reference string
 	// Workspace and Locale are as in Facts.
 	Workspace, Locale string
+	// Owner says that the reader is at the workspace's main address and that it
+	// is the owner's login: who reads it may be neither.
+	Owner bool
 }
 
 // noticeView is what the words of a notice see.
@@ -51,6 +54,14 @@ func (n Notice) view(brand string, l language) (noticeView, error) {
 	}, err
 }
 
+// words is the first part of the keys of the notice's words.
+func (n Notice) words() string {
+	if n.Owner {
+		return n.Kind + "_owner"
+	}
+	return n.Kind
+}
+
 // RenderNotice writes the e-mail of a notice, or fails with ErrFacts. It holds
 // neither a code nor any address: a mail that says that something is wrong and
 // tells where to go is what people have to learn to mistrust.
@@ -65,7 +76,7 @@ func (r *EmailRenderer) RenderNotice(n Notice) (Message, error) {
 		return Message{}, fmt.Errorf("render message: %w", err)
 	}
 	s := &speaker{language: l, view: view}
-	say := func(part string) string { return s.say(n.Kind + "." + part) }
+	say := func(part string) string { return s.say(n.words() + "." + part) }
 	return r.write(s, letter{
 		Subject: say("subject"), Preheader: say("preheader"), Heading: say("heading"),
 		Lines: []string{say("what"), say("not_you"), say("next")},
@@ -76,6 +87,9 @@ func (r *EmailRenderer) RenderNotice(n Notice) (Message, error) {
 // fails with ErrFacts. It has no last line for a host: there is nothing to type.
 func (r *SMSRenderer) RenderNotice(n Notice) (Message, error) {
 	err := n.check()
+	if err == nil && n.Owner {
+		err = fmt.Errorf("%w: the main address is no phone", ErrFacts)
+	}
 	if err != nil {
 		return Message{}, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -16,6 +17,8 @@ type Addressee struct {
 	// Workspace and Login are empty but for their ids when their row is broken.
 	Workspace account.Workspace
 	Login     account.Login
+	// LockedAt is when the lock began that the login is under now, to the microsecond as its event says it; zero: none.
+	LockedAt time.Time
 	// StoppedCountries are those to whose numbers nothing is sent for now.
 	StoppedCountries []string
 	// Broken names the tables whose row's MAC does not fit.
@@ -44,7 +47,14 @@ func (d *Directory) Addressee(ctx context.Context, workspace, login string) (Add
 		} else {
 			a.Broken = append(a.Broken, TableLogins)
 		}
-		return tx.QueryRow(ctx, `SELECT ARRAY(SELECT region FROM sms_countries)`).Scan(&a.StoppedCountries)
+		var locked *time.Time
+		err = tx.QueryRow(ctx, `
+			SELECT (SELECT locked_at FROM login_budgets WHERE workspace = $1 AND login = $2 AND removed_at IS NULL),
+			       ARRAY(SELECT region FROM sms_countries)`, workspace, login).Scan(&locked, &a.StoppedCountries)
+		if locked != nil {
+			a.LockedAt = *locked
+		}
+		return err
 	})
 	if errors.Is(err, ErrNoWorkspace) || errors.Is(err, ErrNoLogin) {
 		return Addressee{}, err

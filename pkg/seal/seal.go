@@ -63,6 +63,9 @@ type Content struct {
 	CreatedAt time.Time `json:"created_at"` // of a notice: when it happened
 	ExpiresAt time.Time `json:"expires_at"`
 	UserAgent string    `json:"user_agent,omitempty"`
+	// Owner says that a notice is about the owner of the workspace and goes to
+	// the workspace's main address.
+	Owner bool `json:"owner,omitempty"`
 }
 
 // Seal returns the envelope of the content under the active key.

@@ -72,6 +72,17 @@ func (b *Bus) Apply(t testing.TB) {
 	}
 }
 
+// Forget deletes a consumer, so that the bus is as it was before there was one.
+func (b *Bus) Forget(t testing.TB, stream, durable string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	answer, err := b.admin.Request(ctx, "$JS.API.CONSUMER.DELETE."+stream+"."+durable, nil)
+	if err != nil || !strings.Contains(string(answer), `"success":true`) {
+		t.Fatalf("delete consumer %s of %s: %s, %v", durable, stream, answer, err)
+	}
+}
+
 // Connect opens a connection with the real credential of a user of nats.conf. A refused permission fails the test.
 func (b *Bus) Connect(t testing.TB, user string) *bus.Conn {
 	t.Helper()

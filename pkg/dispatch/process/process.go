@@ -180,6 +180,7 @@ func (p *Process) write(notice string, c seal.Content) (message.Message, error) 
 	if notice != "" {
 		return p.cfg.Renderer.RenderNotice(message.Notice{
 			Kind: notice, At: c.CreatedAt, Reference: c.Reference, Workspace: c.Workspace, Locale: c.Locale,
+			Owner: c.Owner,
 		})
 	}
 	return p.cfg.Renderer.Render(message.Facts{

@@ -122,6 +122,9 @@ func (r renderers) notices(language string, add func(string, message.Message, er
 		add(kind, m, err)
 		m, err = r.sms.RenderNotice(n)
 		add(kind+"-sms", m, err)
+		n.Owner = true
+		m, err = r.email.RenderNotice(n)
+		add(kind+"-owner", m, err)
 	}
 }
 

@@ -24,7 +24,7 @@ func TestPreviews_ShowEveryMessageInEveryLanguage(t *testing.T) {
 	}
 	wanted := []string{"code.html", "code.txt", "code-bare.html", "code-sms.txt", "code-sms-long.txt"}
 	for _, kind := range event.NoticeKinds() {
-		wanted = append(wanted, kind+".html", kind+".txt", kind+"-sms.txt")
+		wanted = append(wanted, kind+".html", kind+".txt", kind+"-sms.txt", kind+"-owner.html", kind+"-owner.txt")
 	}
 	for _, language := range message.Languages() {
 		for _, name := range wanted {

@@ -185,14 +185,17 @@ func (a *App) Start(ctx context.Context) error {
 	return nil
 }
 
-// tell starts what orders notices.
+// tell starts what orders notices. It finds its consumer by itself: none of it keeps the process from starting.
 func (a *App) tell(ctx context.Context, f *front.Front) error {
-	source, err := a.bus.Consumer(ctx, event.StreamDirectory, bus.Notices)
-	if err != nil {
-		return err
-	}
 	teller, err := notice.New(notice.Config{
-		Source: source, Publisher: a.bus, Directory: postgres.NewDirectory(a.db, a.rows), Address: a.keys.Address,
+		Open: func(ctx context.Context) (notice.Source, error) {
+			source, err := a.bus.Consumer(ctx, event.StreamDirectory, bus.Notices)
+			if err != nil {
+				return nil, err // A nil *bus.Consumer in the interface would not be nil.
+			}
+			return source, nil
+		},
+		Publisher: a.bus, Directory: postgres.NewDirectory(a.db, a.rows), Address: a.keys.Address,
 		Channels: a.keys.Channels, MayText: a.decisions().MayText, Alarm: f.Alarm, Clock: time.Now, Log: a.tel.Log,
 		Metrics: a.tel.Registry,
 	})

@@ -67,7 +67,7 @@ type Config struct {
 
 	// Text messages cost money and are worth a fraud, so there are none until countries and a cap are set (DESIGN 7).
 	SMSCountries  []string      `env:"DOORCODE_AUTH_SMS_COUNTRIES" help:"Countries to whose numbers text messages go, as ISO 3166-1 codes with commas: US,NL. None is named by default."`
-	SMSDailyCap   int           `env:"DOORCODE_AUTH_SMS_DAILY_CAP" envDefault:"0" help:"Text messages within a day over all numbers, at most 5000; 0 is none at all. Required when countries are listed."`
+	SMSDailyCap   int           `env:"DOORCODE_AUTH_SMS_DAILY_CAP" envDefault:"0" help:"Text messages with codes within a day over all numbers, at most 5000; 0 is none at all. Notices of locks come on top. Required when countries are listed."`
 	SMSCodeLife   time.Duration `env:"DOORCODE_AUTH_SMS_CODE_LIFE" envDefault:"5m" help:"Life of a code that goes by SMS first, 3 to 10 minutes."`
 	NumberPerHour int           `env:"DOORCODE_AUTH_SENDS_PER_NUMBER_HOUR" envDefault:"5" help:"Messages per phone number and hour, at most 10."`
 	NumberPerDay  int           `env:"DOORCODE_AUTH_SENDS_PER_NUMBER_DAY" envDefault:"10" help:"Messages per phone number and day, at most 20."`

@@ -13,6 +13,8 @@ import (
 	"doorcode/pkg/bus/bustest"
 	"doorcode/pkg/event"
 	"doorcode/pkg/event/eventtest"
+	"doorcode/pkg/frontend"
+	"doorcode/pkg/postgres/pgtest"
 	"doorcode/pkg/seal"
 )
 
@@ -35,6 +37,14 @@ func lock(t testing.TB, login, number string, at time.Time) event.Event {
 		t.Fatal(err)
 	}
 	return e
+}
+
+// locked puts a login of w under a lock from now on, as a check does, and returns its event.
+func (h *harness) locked(t testing.TB, login, number string) event.Event {
+	t.Helper()
+	at := time.Now().UTC().Truncate(time.Microsecond)
+	h.db.Exec(t, `UPDATE login_budgets SET locked_at = $2 WHERE workspace = 'w' AND login = $1`, login, at)
+	return lock(t, login, number, at)
 }
 
 // say publishes a change of the directory as the verifier does, under an id of the test's.
@@ -107,19 +117,21 @@ func recipients(all []told) []string {
 	return to
 }
 
-// handled waits until auth has answered to every event of the directory.
+// handled waits until auth has answered to every lock among the events of the directory.
 func (h *harness) handled(t testing.TB) {
 	t.Helper()
-	bustest.Wait(t, "every change of the directory is handled", func() bool {
-		stream, err := h.bus.Admin().StreamState(t.Context(), event.StreamDirectory)
-		if err != nil {
-			t.Fatal(err)
+	var last uint64
+	for _, m := range h.bus.Messages(t, event.StreamDirectory) {
+		if m.Subject == "doorcode.directory.login_locked" {
+			last = m.Sequence
 		}
+	}
+	bustest.Wait(t, "every lock is handled", func() bool {
 		consumer, err := h.bus.Admin().Backlog(t.Context(), event.StreamDirectory, bus.Notices)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return consumer.Settled == stream.Last
+		return consumer.Settled >= last
 	})
 }
 
@@ -127,8 +139,9 @@ func TestSEC17_ALockIsToldToEveryProvenAddress(t *testing.T) {
 	t.Parallel()
 	h := start(t, texting(100))
 	h.everywhere(t)
-	at := time.Now().UTC().Add(-time.Minute).Truncate(time.Microsecond)
-	h.say(t, "1", lock(t, "anna", "3", at))
+	e := h.locked(t, "anna", "3")
+	at := e.Time
+	h.say(t, "1", e)
 	h.handled(t)
 	all := h.notices(t)
 	if diff := cmp.Diff([]string{"+12025550148", "anna@example.com", "office@example.com"}, recipients(all)); diff != "" {
@@ -144,6 +157,9 @@ func TestSEC17_ALockIsToldToEveryProvenAddress(t *testing.T) {
 		}
 		if !n.Time.Equal(at) || !o.NotAfter.Equal(at.Add(24*time.Hour)) || c.Reference != o.SupportReference || o.SupportReference != all[0].Order.SupportReference {
 			t.Errorf("notice of %s until %s with the reference %s", n.Time, o.NotAfter, o.SupportReference)
+		}
+		if c.Owner != (c.Recipient == "office@example.com") {
+			t.Errorf("to the %s of %s the login is the owner's: %t", o.Channel, c.Workspace, c.Owner)
 		}
 		if strings.Contains(h.logs.String(), c.Recipient) || strings.Contains(o.Destination, c.Recipient) || !strings.Contains(o.Destination, "•••") {
 			t.Errorf("a recipient is in the log, or shown as %s", o.Destination)
@@ -165,15 +181,15 @@ func TestP5_ALockIsToldOnceHoweverOftenItsEventComes(t *testing.T) {
 	h := start(t, texting(100))
 	h.everywhere(t)
 	second := h.replica(t)
-	at := time.Now().UTC()
+	first := h.locked(t, "anna", "3")
 	for _, id := range []string{"1", "2", "3", "4"} {
-		h.say(t, id, lock(t, "anna", "3", at))
+		h.say(t, id, first)
 	}
 	h.handled(t)
 	if n := len(h.notices(t)); n != 3 {
 		t.Errorf("%d notices of one lock", n)
 	}
-	h.say(t, "5", lock(t, "anna", "4", at))
+	h.say(t, "5", h.locked(t, "anna", "4"))
 	h.handled(t)
 	all := h.notices(t)
 	causes := map[string]int{}
@@ -208,7 +224,7 @@ func TestSEC17_AnAddressEditedInTheDatabaseIsNotTold(t *testing.T) {
 			h := start(t, texting(100))
 			h.everywhere(t)
 			h.db.Exec(t, c.edit)
-			h.say(t, "1", lock(t, "anna", "3", time.Now()))
+			h.say(t, "1", h.locked(t, "anna", "3"))
 			h.handled(t)
 			if diff := cmp.Diff(c.want, recipients(h.notices(t))); diff != "" {
 				t.Errorf("recipients (-want +got):\n%s", diff)
@@ -250,7 +266,8 @@ func TestNotice_WhoeverCannotBeToldIsPassedOverInTheLog(t *testing.T) {
 			if c.prepare != nil {
 				c.prepare(h)
 			}
-			h.say(t, "1", lock(t, c.login, "3", time.Now().Add(c.at)))
+			e := h.locked(t, c.login, "3")
+			h.say(t, "1", lock(t, c.login, "3", e.Time.Add(c.at)))
 			h.handled(t)
 			if n := len(h.notices(t)); n != 0 {
 				t.Errorf("%d notices", n)
@@ -266,20 +283,24 @@ func TestNotice_WhatIsNotUnderstoodBecomesADeadLetter(t *testing.T) {
 	t.Parallel()
 	h := start(t, nil)
 	h.settle(t)
-	good := lock(t, "bert", "3", time.Now())
+	good := h.locked(t, "bert", "3")
 	foreign := lock(t, "a b", "4", time.Now())
 	other := lock(t, "bert", "5", time.Now())
 	other.Subject = "v"
+	early := lock(t, "bert", "7", time.Now().Add(time.Hour)) // no clock is an hour ahead
 	nowhere, err := event.New(event.LoginLocked, "x.locked.6", "doorcode/verifier", time.Now(), "a b", event.Directory{Workspace: "a b", Login: "bert", By: "v", At: time.Now()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	h.publishAsVerifier(t, bus.Message{Subject: "doorcode.directory.login_locked", ID: "1", Data: []byte("{}")})
-	h.publishAsVerifier(t, bus.Message{Subject: "doorcode.directory.login_put", ID: "2", Header: good.Header(), Data: good.Data})
+	put := good
+	put.Type = event.LoginPut
+	h.publishAsVerifier(t, bus.Message{Subject: "doorcode.directory.login_locked", ID: "2", Header: put.Header(), Data: put.Data})
 	h.say(t, "3", foreign)
 	h.say(t, "4", other)
 	h.say(t, "5", nowhere)
-	h.say(t, "6", good)
+	h.say(t, "6", early)
+	h.say(t, "7", good)
 	h.handled(t)
 	if got := recipients(h.notices(t)); !slices.Equal(got, []string{"bert@example.com"}) {
 		t.Errorf("recipients %q", got)
@@ -290,12 +311,12 @@ func TestNotice_WhatIsNotUnderstoodBecomesADeadLetter(t *testing.T) {
 			t.Errorf("dead letter on %s with the headers %v", l.Subject, l.Header)
 		}
 	}
-	if len(letters) != 5 || h.metric(t, "doorcode_dead_letters_total", "notices") < 5 {
+	if len(letters) != 6 || h.metric(t, "doorcode_dead_letters_total", "notices") < 6 {
 		t.Errorf("%d dead letters", len(letters))
 	}
 }
 
-// Most changes are told to nobody, and cost nothing.
+// Most changes are told to nobody, and reach nobody: a kind that only a newer auth knows is no dead letter of an older one.
 func TestNotice_NobodyIsToldOfOtherChanges(t *testing.T) {
 	t.Parallel()
 	h := start(t, nil)
@@ -308,9 +329,11 @@ func TestNotice_NobodyIsToldOfOtherChanges(t *testing.T) {
 		e.Type = typ
 		h.say(t, "other "+string(rune('a'+i)), e)
 	}
+	h.publishAsVerifier(t, bus.Message{Subject: "doorcode.directory.factor_changed", ID: "newer", Data: []byte("{}")})
+	h.say(t, "last", h.locked(t, "bert", "4"))
 	h.handled(t)
-	if n := len(h.notices(t)); n != 0 || len(h.bus.Messages(t, bus.DeadLetter)) != 0 {
-		t.Errorf("%d notices", n)
+	if n := len(h.notices(t)); n != 1 || len(h.bus.Messages(t, bus.DeadLetter)) != 0 {
+		t.Errorf("%d notices, %d dead letters", n, len(h.bus.Messages(t, bus.DeadLetter)))
 	}
 }
 
@@ -319,13 +342,68 @@ func TestP1_ALockIsToldWhenTheDatabaseIsBack(t *testing.T) {
 	t.Parallel()
 	h := start(t, nil)
 	h.settle(t)
+	e := h.locked(t, "bert", "3")
 	h.db.Exec(t, `ALTER TABLE logins RENAME TO elsewhere`)
-	h.say(t, "1", lock(t, "bert", "3", time.Now()))
-	bustest.Wait(t, "the notice waits", func() bool { return strings.Contains(h.logs.String(), "notices back off") })
+	h.say(t, "1", e)
+	bustest.Wait(t, "the notice waits", func() bool { return h.metric(t, "doorcode_notices_back_offs_total", "rest") > 0 })
 	if len(h.notices(t)) != 0 {
 		t.Error("told without the directory")
 	}
 	h.db.Exec(t, `ALTER TABLE elsewhere RENAME TO logins`)
+	h.handled(t)
+	if got := recipients(h.notices(t)); !slices.Equal(got, []string{"bert@example.com"}) {
+		t.Errorf("recipients %q", got)
+	}
+}
+
+// Support may have unlocked the login before auth hears of the lock: while auth was away, or by a dead letter that is
+// replayed. And whoever invents a lock orders nothing by it.
+func TestSEC17_ALockThatHasEndedIsToldToNobody(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]string{
+		"unlocked":              `UPDATE login_budgets SET locked_at = NULL`,
+		"unlocked and locked":   `UPDATE login_budgets SET locked_at = locked_at + interval '1 microsecond'`,
+		"removed and put again": `UPDATE login_budgets SET removed_at = now()`,
+		"without a budget":      `DELETE FROM login_budgets`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := start(t, texting(100))
+			h.everywhere(t)
+			e := h.locked(t, "anna", "3")
+			h.db.Exec(t, change)
+			h.say(t, "1", e)
+			h.handled(t)
+			if n := len(h.notices(t)); n != 0 || h.metric(t, "doorcode_notices_total", "ended") == 0 || len(h.bus.Messages(t, bus.DeadLetter)) != 0 {
+				t.Errorf("%d notices of a lock that is over:\n%s", n, h.logs.String())
+			}
+		})
+	}
+}
+
+// An installation whose streams are not applied yet signs people in, and tells of the locks when they are.
+func TestP7_AMissingConsumerCostsNoticesAndNoSignIns(t *testing.T) {
+	t.Parallel()
+	h := &harness{db: pgtest.Open(t), bus: bustest.Start(t), logs: &lines{}, dir: t.TempDir(), spec: document(t)}
+	h.cfg = h.config(t)
+	h.bus.Forget(t, event.StreamDirectory, bus.Notices)
+	h.run(t)
+	h.key = h.frontEnd(t, frontend.FrontEnd{ID: "front", Scopes: []frontend.Scope{frontend.Challenges, frontend.Directory}, AllWorkspaces: true})
+	h.settle(t)
+	h.must(t, 201, create("bert"))
+	h.say(t, "1", h.locked(t, "bert", "3"))
+	bustest.Wait(t, "the notices wait", func() bool { return h.metric(t, "doorcode_notices_back_offs_total", "consumer") > 0 })
+	if !strings.Contains(h.logs.String(), "notices back off") || len(h.notices(t)) != 0 {
+		t.Error("it is not in the log, or told without a consumer")
+	}
+	changes, err := bus.Plan(t.Context(), h.bus.Admin(), nil)
+	if err != nil || changes.String() != "create consumer notices of DOORCODE_DIRECTORY\n" {
+		t.Fatalf("plan %q: %v", changes.String(), err)
+	}
+	err = bus.Apply(t.Context(), h.bus.Admin(), changes)
+	if err != nil {
+		t.Fatal(err)
+	}
 	h.handled(t)
 	if got := recipients(h.notices(t)); !slices.Equal(got, []string{"bert@example.com"}) {
 		t.Errorf("recipients %q", got)

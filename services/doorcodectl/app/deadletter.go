@@ -154,7 +154,7 @@ func replay(ctx context.Context, conn *bus.Conn, letter bus.Stored) error {
 		return errors.New("the dead letter names a subject that its owner does not consume: it cannot be replayed, only discarded")
 	}
 	if letter.Subject == recorderLetters && sendsUntil(letter).After(time.Now()) {
-		return errors.New("the dispatcher may have sent this message, and would send it again: replay it when its code is dead")
+		return errors.New("the dispatcher may have sent this message, and would send it again: replay it when its code is dead, or its notice a day old")
 	}
 	header := maps.Clone(letter.Header)
 	maps.DeleteFunc(header, func(name, _ string) bool { return strings.HasPrefix(name, letterHeaders) })
@@ -165,7 +165,7 @@ func replay(ctx context.Context, conn *bus.Conn, letter bus.Stored) error {
 // recorderLetters is where the recorder puts what it cannot record.
 const recorderLetters = "doorcode.dlq.recorder"
 
-// noticeLetters is where auth puts the changes of the directory that it cannot tell of.
+// noticeLetters is where auth puts the locks that it cannot tell of.
 const noticeLetters = "doorcode.dlq.notices"
 
 // mayReplay reports whether the owner of a dead letter consumes the subject that the letter names. The bus enforces the
@@ -183,8 +183,7 @@ func mayReplay(letter, subject string) bool {
 		return false
 	}
 	if letter == noticeLetters {
-		kind, found := strings.CutPrefix(subject, "doorcode.directory.")
-		return found && kind != ""
+		return subject == "doorcode.directory.login_locked"
 	}
 	channel, found := strings.CutPrefix(letter, "doorcode.dlq.")
 	return found && subject == "doorcode.challenge."+channel

@@ -126,7 +126,7 @@ func TestDeadLetters_ANoticesLetterIsReplayedToTheDirectoryAlone(t *testing.T) {
 	t.Parallel()
 	o, b, _ := atWork(t)
 	e := eventtest.Accepted(t, event.LoginLocked)
-	for i, subject := range []string{"doorcode.challenge.notices", "doorcode.directory.", "doorcode.outcome.approved", "doorcode.directory.login_locked"} {
+	for i, subject := range []string{"doorcode.challenge.notices", "doorcode.directory.", "doorcode.outcome.approved", "doorcode.directory.login_put", "doorcode.directory.login_locked"} {
 		header := e.Header()
 		header["doorcode-subject"], header["doorcode-reason"] = subject, "malformed event"
 		_, err := b.Connect(t, "auth").Publish(t.Context(), bus.Message{
@@ -136,10 +136,10 @@ func TestDeadLetters_ANoticesLetterIsReplayedToTheDirectoryAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for i := range 3 {
+	for i := range 4 {
 		o.refused(t, 1, "only discarded", "dead-letters", "replay", fmt.Sprint(i+1))
 	}
-	o.do(t, "dead-letters", "replay", "4")
+	o.do(t, "dead-letters", "replay", "5")
 	if m := b.Messages(t, event.StreamDirectory); len(m) != 1 || m[0].Subject != "doorcode.directory.login_locked" || m[0].Header["ce-id"] != e.ID {
 		t.Errorf("replayed: %+v", m)
 	}

@@ -2,6 +2,7 @@ package notice
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 
 	"doorcode/pkg/account"
@@ -19,18 +20,25 @@ func (t *Teller) draft(c cause, a postgres.Addressee, r account.Route) (event.Ev
 	if ring == nil {
 		return event.Event{}, event.Notice{}, errors.New("seal a notice: there is no key ring of its channel")
 	}
-	p := event.Notice{
-		Notice: event.NoticeID(c.ID, t.hash("doorcode notice recipient v1", r.Channel, account.CompareForm(r.Recipient))), Kind: c.kind, Cause: c.ID,
-		Workspace: c.Workspace, Login: c.Login, Channel: r.Channel, Destination: mask(r),
-		SupportReference: challenge.ReferenceOf(t.hash("doorcode notice reference v1", c.ID)), Locale: a.Login.Locale,
-		NotAfter: c.Time.Add(life),
+	recipient, err := t.hash("doorcode notice recipient v1", r.Channel, account.CompareForm(r.Recipient))
+	if err != nil {
+		return event.Event{}, event.Notice{}, err
 	}
-	var err error
+	reference, err := t.hash("doorcode notice reference v1", c.ID)
+	if err != nil {
+		return event.Event{}, event.Notice{}, err
+	}
+	p := event.Notice{
+		Notice: event.NoticeID(c.ID, recipient), Kind: kind, Cause: c.ID,
+		Workspace: c.Workspace, Login: c.Login, Channel: r.Channel, Destination: mask(r),
+		SupportReference: challenge.ReferenceOf(reference), Locale: a.Login.Locale,
+		NotAfter: c.Time.Add(event.NoticeLife),
+	}
 	p.Envelope, err = seal.Seal(ring, seal.Context{
 		Challenge: p.Notice, Channel: p.Channel, NotAfter: p.NotAfter, Notice: p.Kind,
 	}, seal.Content{
 		Recipient: r.Recipient, Workspace: a.Workspace.Name, Reference: p.SupportReference, Locale: p.Locale,
-		CreatedAt: c.Time, ExpiresAt: p.NotAfter,
+		CreatedAt: c.Time, ExpiresAt: p.NotAfter, Owner: r.Owner,
 	})
 	if err != nil {
 		return event.Event{}, event.Notice{}, err
@@ -41,16 +49,16 @@ func (t *Teller) draft(c cause, a postgres.Addressee, r account.Route) (event.Ev
 }
 
 // hash is a keyed hash under the oldest key of the ring: replicas of which one has rotated already agree on it.
-func (t *Teller) hash(label string, fields ...string) []byte {
+func (t *Teller) hash(label string, fields ...string) ([]byte, error) {
 	var parts [][]byte
 	for _, f := range fields {
 		parts = append(parts, []byte(f))
 	}
 	sum, err := t.cfg.Address.MACWith(slices.Min(t.cfg.Address.IDs()), label, parts...)
-	if err != nil { // never, the ring has its own ids
-		return make([]byte, 32)
+	if err != nil {
+		return nil, fmt.Errorf("name a notice: %w", err)
 	}
-	return sum
+	return sum, nil
 }
 
 // mask shows what its owner knows a recipient by (SEC-25).

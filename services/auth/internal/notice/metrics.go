@@ -16,16 +16,24 @@ const (
 	resultRemoved   = "removed"  // the login is gone
 	resultNoAddress = "no_address"
 	resultTooLate   = "too_late"
+	resultEnded     = "ended" // the login is not under that lock any more
+)
+
+// What could not be asked, when the teller backs off.
+const (
+	askedConsumer = "consumer" // it is missing, is not as it should be, or gives nothing
+	askedRest     = "rest"     // the directory, or the bus for an order
 )
 
 // results is the closed set of a metric's label.
 func results() []string {
-	return []string{resultRequested, resultRepeated, resultRemoved, resultNoAddress, resultTooLate}
+	return []string{resultRequested, resultRepeated, resultRemoved, resultNoAddress, resultTooLate, resultEnded}
 }
 
 // metrics are the teller's figures.
 type metrics struct {
 	notices *prometheus.CounterVec
+	backOff *prometheus.CounterVec
 	dead    prometheus.Counter
 }
 
@@ -35,6 +43,9 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		notices: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "doorcode_notices_total", Help: "Notices by kind and by what became of their order.",
 		}, []string{"notice", "result"}),
+		backOff: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "doorcode_notices_back_offs_total", Help: "How often notices waited, by what could not be asked.",
+		}, []string{"asked"}),
 		dead: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "doorcode_dead_letters_total", Help: "Messages that could not be understood.",
 			ConstLabels: prometheus.Labels{"owner": "notices"},
@@ -45,7 +56,10 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			m.notices.WithLabelValues(kind, result)
 		}
 	}
-	err := telemetry.Register(reg, m.notices, m.dead)
+	for _, asked := range []string{askedConsumer, askedRest} {
+		m.backOff.WithLabelValues(asked)
+	}
+	err := telemetry.Register(reg, m.notices, m.backOff, m.dead)
 	if err != nil {
 		return nil, fmt.Errorf("notice: %w", err)
 	}
@@ -53,4 +67,4 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 }
 
 // count counts one result.
-func (m *metrics) count(kind, result string) { m.notices.WithLabelValues(kind, result).Inc() }
+func (m *metrics) count(result string) { m.notices.WithLabelValues(kind, result).Inc() }

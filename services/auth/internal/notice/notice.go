@@ -2,8 +2,9 @@
 // message to every proven address of the login, sealed as a code is (DESIGN 7).
 //
 // It promises that an event which comes again, or to two replicas at once, orders nothing twice: the id of a notice
-// follows from the event and the recipient. Nothing is sent on the word of a row that auth did not write (SEC-09), and
-// nothing is told later than a day after it happened. It asks for no limits and spends none.
+// follows from the event and the recipient. Nothing is sent on the word of a row that auth did not write (SEC-09), nothing
+// is told of a lock that the login is not under any more, and nothing is ordered later than a day after it happened. It
+// asks for no limits and spends none.
 package notice
 
 import (
@@ -30,23 +31,19 @@ const (
 	handleLimit = 20 * time.Second
 	// backOff is the pause after a failure, and how long a given-back event stays away.
 	backOff = time.Second
-	// life is how long after its cause something may still be told: a notice is no code, and yesterday's lock is news
-	// to whoever was asleep.
-	life = 24 * time.Hour
+	// ahead is how far the clock of the database may be ahead of this one. What is said to happen later is invented.
+	ahead = time.Minute
+	// kind is what people are told of, the one thing that the consumer hands out.
+	kind = event.NoticeLoginLocked
 )
+
+// An order may wait for event.NoticeLife, as while the bus or the dispatchers are away; once a dispatcher has taken it,
+// the sending tries for as long as that of a code, which is some 80 s.
 
 // DeadLetters is where events go that cannot be understood.
 const DeadLetters = "doorcode.dlq.notices"
 
-// kinds says which changes of the directory people are told of, and as which notice. Whatever is not listed here is
-// told to nobody.
-func kinds() map[event.Type]string {
-	return map[event.Type]string{
-		event.LoginLocked: event.NoticeLoginLocked,
-	}
-}
-
-// Source hands out the events of the directory.
+// Source hands out the locks among the events of the directory.
 type Source interface {
 	Fetch(ctx context.Context, limit int, wait time.Duration) ([]*bus.Delivery, error)
 }
@@ -63,7 +60,9 @@ type Directory interface {
 
 // Config is what a Teller works with; every part is required.
 type Config struct {
-	Source    Source
+	// Open finds the source. It is asked again while it fails: that a source is missing, as it is until the streams of an
+	// older installation are applied, costs notices their time and must not cost sign-ins.
+	Open      func(ctx context.Context) (Source, error)
 	Publisher Publisher
 	Directory Directory
 	// Address names recipients; Channels seals for the dispatcher of each channel.
@@ -86,7 +85,7 @@ type Teller struct {
 
 // New returns a teller and registers its metrics.
 func New(cfg Config) (*Teller, error) {
-	if cfg.Source == nil || cfg.Publisher == nil || cfg.Directory == nil || cfg.Address == nil || cfg.Channels == nil ||
+	if cfg.Open == nil || cfg.Publisher == nil || cfg.Directory == nil || cfg.Address == nil || cfg.Channels == nil ||
 		cfg.MayText == nil || cfg.Alarm == nil || cfg.Clock == nil || cfg.Log == nil || cfg.Metrics == nil {
 		return nil, errors.New("notice: a part of the configuration is missing")
 	}
@@ -99,75 +98,80 @@ func New(cfg Config) (*Teller, error) {
 
 // Run tells until ctx ends; what it has fetched by then it finishes.
 func (t *Teller) Run(ctx context.Context) {
+	var source Source
 	for ctx.Err() == nil {
-		err := t.once(ctx)
+		var err error
+		asked := askedConsumer
+		if source == nil {
+			source, err = t.cfg.Open(ctx)
+		}
+		if err == nil {
+			asked, err = t.once(ctx, source)
+		}
 		if err != nil && ctx.Err() == nil {
-			t.cfg.Log.WarnContext(ctx, "notices back off", "error", err)
+			t.metrics.backOff.WithLabelValues(asked).Inc()
+			t.cfg.Log.WarnContext(ctx, "notices back off", "asked", asked, "error", err)
 			pause(ctx, backOff)
 		}
 	}
 }
 
-// once fetches some events and works on each.
-func (t *Teller) once(ctx context.Context) error {
-	handed, err := t.cfg.Source.Fetch(ctx, batchSize, fetchWait)
+// once fetches some events and works on each. With an error it says what could not be asked.
+func (t *Teller) once(ctx context.Context, source Source) (string, error) {
+	handed, err := source.Fetch(ctx, batchSize, fetchWait)
+	if err != nil && len(handed) == 0 {
+		return askedConsumer, err
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handleLimit)
 	defer cancel()
 	problems := []error{err}
 	for _, d := range handed {
 		problems = append(problems, t.handle(ctx, d))
 	}
-	return errors.Join(problems...)
+	return askedRest, errors.Join(problems...)
 }
 
 // handle works on one event. It is acknowledged when everything that it causes is stored, and given back when something
 // could not be asked.
 func (t *Teller) handle(ctx context.Context, d *bus.Delivery) error {
-	c, err := read(d.Message)
-	switch {
-	case errors.Is(err, errUntold):
-		return d.Ack()
-	case err != nil:
+	c, err := t.read(d.Message)
+	if err != nil {
 		return t.bury(ctx, d, err)
 	}
 	err = t.tell(ctx, c)
 	if err != nil {
-		return errors.Join(fmt.Errorf("tell of %s: %w", c.kind, err), d.Nak(backOff))
+		return errors.Join(fmt.Errorf("tell of %s: %w", kind, err), d.Nak(backOff))
 	}
 	return d.Ack()
 }
-
-// errUntold says that people are not told of an event.
-var errUntold = errors.New("nobody is told of this")
 
 // cause is an event that people are told of.
 type cause struct {
 	event.Event
 	event.Directory
-	kind string
 }
 
-// read finds out what an event is about. It fails with errUntold, or with event.ErrMalformed for what belongs to the
-// dead letters: no consumer trusts a subject or a producer.
-func read(m bus.Message) (cause, error) {
+// read finds out what an event is about, or fails with event.ErrMalformed for what belongs to the dead letters: no
+// consumer trusts a subject or a producer.
+func (t *Teller) read(m bus.Message) (cause, error) {
 	e, err := event.Parse(m.Subject, m.Header, m.Data)
 	if err != nil {
 		return cause{}, err
 	}
-	kind, told := kinds()[e.Type]
-	if !told {
-		return cause{}, errUntold
-	}
-	c := cause{Event: e, kind: kind}
+	c := cause{Event: e}
 	err = e.Decode(&c.Directory)
 	if err != nil {
 		return cause{}, err
 	}
-	if account.ValidateID(c.Workspace) != nil || account.ValidateID(c.Login) != nil || c.Subject != c.Workspace {
+	switch {
+	case e.Type != event.LoginLocked:
+		return cause{}, fmt.Errorf("%w: nobody is told of this", event.ErrMalformed)
+	case account.ValidateID(c.Workspace) != nil || account.ValidateID(c.Login) != nil || c.Subject != c.Workspace:
 		return cause{}, fmt.Errorf("%w: workspace or login", event.ErrMalformed)
-	}
-	if len(e.ID) > maxCause {
+	case len(e.ID) > maxCause:
 		return cause{}, fmt.Errorf("%w: id", event.ErrMalformed)
+	case c.Time.After(t.cfg.Clock().Add(ahead)):
+		return cause{}, fmt.Errorf("%w: time", event.ErrMalformed)
 	}
 	return c, nil
 }
@@ -177,7 +181,7 @@ const maxCause = 256
 
 // tell orders the notices of a cause.
 func (t *Teller) tell(ctx context.Context, c cause) error {
-	if !t.cfg.Clock().Before(c.Time.Add(life)) {
+	if !t.cfg.Clock().Before(c.Time.Add(event.NoticeLife)) {
 		return t.end(ctx, c, resultTooLate)
 	}
 	a, err := t.cfg.Directory.Addressee(ctx, c.Workspace, c.Login)
@@ -187,6 +191,10 @@ func (t *Teller) tell(ctx context.Context, c cause) error {
 	if err != nil {
 		return err
 	}
+	// Support may have unlocked it meanwhile, and whoever invents a lock names no moment at which one began.
+	if !a.LockedAt.Equal(c.Time) {
+		return t.end(ctx, c, resultEnded)
+	}
 	for _, table := range a.Broken {
 		t.cfg.Alarm(ctx, table)
 	}
@@ -194,19 +202,17 @@ func (t *Teller) tell(ctx context.Context, c cause) error {
 	if len(routes) == 0 {
 		return t.end(ctx, c, resultNoAddress)
 	}
-	for _, r := range routes {
-		err = t.order(ctx, c, a, r)
-		if err != nil {
-			return err
-		}
+	var problems []error
+	for _, r := range routes { // One that fails keeps no other from being told.
+		problems = append(problems, t.order(ctx, c, a, r))
 	}
-	return nil
+	return errors.Join(problems...)
 }
 
 // end says that nothing is told, which is no error.
 func (t *Teller) end(ctx context.Context, c cause, result string) error {
-	t.metrics.count(c.kind, result)
-	t.cfg.Log.InfoContext(ctx, "nobody is told", "notice", c.kind, "reason", result, "workspace", c.Workspace, "login", c.Login)
+	t.metrics.count(result)
+	t.cfg.Log.InfoContext(ctx, "nobody is told", "notice", kind, "reason", result, "workspace", c.Workspace, "login", c.Login)
 	return nil
 }
 
@@ -228,8 +234,8 @@ func (t *Teller) order(ctx context.Context, c cause, a postgres.Addressee, r acc
 	if ack.Duplicate {
 		result = resultRepeated
 	}
-	t.metrics.count(c.kind, result)
-	t.cfg.Log.InfoContext(ctx, "notice requested", "notice", c.kind, "challenge", p.Notice, "channel", p.Channel,
+	t.metrics.count(result)
+	t.cfg.Log.InfoContext(ctx, "notice requested", "notice", kind, "challenge", p.Notice, "channel", p.Channel,
 		"workspace", c.Workspace, "login", c.Login, "repeated", ack.Duplicate)
 	return nil
 }

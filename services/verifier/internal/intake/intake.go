@@ -100,7 +100,7 @@ func Notice(e event.Event) (event.Notice, error) {
 		return p, malformed("workspace or login")
 	case err != nil || p.Envelope == "":
 		return p, malformed("channel or envelope")
-	case !p.NotAfter.After(e.Time):
+	case !p.NotAfter.After(e.Time) || p.NotAfter.Sub(e.Time) > event.NoticeLife:
 		return p, malformed("deadline")
 	}
 	return p, nil

@@ -130,6 +130,10 @@ func TestNotice_TakesTheVectorAndNothingThatIsNotWhole(t *testing.T) {
 	if err != nil || p.Kind != event.NoticeLoginLocked {
 		t.Errorf("%+v: %v", p, err)
 	}
+	_, err = intake.Notice(changed(t, event.NoticeRequested, "not_after", "2099-06-04T08:02:11Z"))
+	if !errors.Is(err, event.ErrMalformed) {
+		t.Errorf("a notice with years to live: %v", err)
+	}
 	_, err = intake.Notice(changed(t, event.NoticeRequested, "kind", "told_by_a_newer_auth"))
 	if err != nil {
 		t.Errorf("a kind of a newer version: %v", err)
