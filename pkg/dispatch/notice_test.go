@@ -55,6 +55,23 @@ func (w *world) tell(t *testing.T, n notice) string {
 	return id
 }
 
+// samples counts what a histogram of a dispatcher was told.
+func samples(t *testing.T, d *dispatcher, name string) (n uint64) {
+	t.Helper()
+	families, err := d.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == name {
+				n += m.GetHistogram().GetSampleCount()
+			}
+		}
+	}
+	return n
+}
+
 func TestNotice_GoesTheWayOfACode(t *testing.T) {
 	t.Parallel()
 	for name, answers := range map[string]bool{"with a verifier": true, "without one": false} {
@@ -65,7 +82,7 @@ func TestNotice_GoesTheWayOfACode(t *testing.T) {
 			if answers {
 				questions = w.answer(t, event.DeliveryReply{})
 			}
-			w.start(t, nil)
+			d := w.start(t, nil)
 			id := w.tell(t, notice{})
 			told := w.await(t, 1)[0]
 			call := w.fake.Received()[0]
@@ -74,6 +91,10 @@ func TestNotice_GoesTheWayOfACode(t *testing.T) {
 			}
 			if m := w.fake.Messages()[0]; m.Recipient != recipient || m.Text != event.NoticeLoginLocked+" 4F72KQ9R" {
 				t.Errorf("message %q", m.Text)
+			}
+			// Its time is that of its cause, so it says nothing about the queue of the codes.
+			if waited, called := samples(t, d, "doorcode_delivery_queue_seconds"), samples(t, d, "doorcode_delivery_duration_seconds"); waited != 0 || called != 1 {
+				t.Errorf("%d waits and %d calls are measured", waited, called)
 			}
 			want := []event.DeliveryRequest{{Challenge: id, Send: 1}}
 			bustest.Wait(t, "the question is put", func() bool { return !answers || len(questions.list()) > 0 })

@@ -189,11 +189,7 @@ func (a *App) Start(ctx context.Context) error {
 func (a *App) tell(ctx context.Context, f *front.Front) error {
 	teller, err := notice.New(notice.Config{
 		Open: func(ctx context.Context) (notice.Source, error) {
-			source, err := a.bus.Consumer(ctx, event.StreamDirectory, bus.Notices)
-			if err != nil {
-				return nil, err // A nil *bus.Consumer in the interface would not be nil.
-			}
-			return source, nil
+			return a.bus.Consumer(ctx, event.StreamDirectory, bus.Notices)
 		},
 		Publisher: a.bus, Directory: postgres.NewDirectory(a.db, a.rows), Address: a.keys.Address,
 		Channels: a.keys.Channels, MayText: a.decisions().MayText, Alarm: f.Alarm, Clock: time.Now, Log: a.tel.Log,

@@ -103,7 +103,11 @@ func (t *Teller) Run(ctx context.Context) {
 		var err error
 		asked := askedConsumer
 		if source == nil {
-			source, err = t.cfg.Open(ctx)
+			var opened Source
+			opened, err = t.cfg.Open(ctx)
+			if err == nil { // With an error it may be a nil that is not nil.
+				source = opened
+			}
 		}
 		if err == nil {
 			asked, err = t.once(ctx, source)
