@@ -147,6 +147,9 @@ func TestFaultPoints_AreNotInTheProcessesThatAreReleased(t *testing.T) {
 			t.Fatal(err)
 		}
 		traces := []string{"FAULTPOINT", "faultpoint.Hit"}
+		if kind == "auth" {
+			traces = append(traces, "notice.ordered")
+		}
 		for _, plan := range crashPlans() {
 			for _, point := range plan.points {
 				name, _, _ := strings.Cut(point, ":")

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"doorcode/pkg/bus"
 	"doorcode/pkg/client"
@@ -225,5 +226,49 @@ func (s *standalone) edited(t *testing.T, conn *bus.Conn) {
 	settled(t, conn)
 	if n := ordered(t, conn); n != before || len(s.inbox(t, "thief@evil.example")) != 0 || len(s.notices(t, office)) != 0 {
 		t.Errorf("%d notices are ordered on the word of an edited row", n-before)
+	}
+}
+
+// What was ordered and not acknowledged comes again when the time for the ack is over, and is told once all the same.
+func TestP5_ALockIsToldOnceThoughAuthDiesBetweenOrderAndAck(t *testing.T) {
+	t.Parallel()
+	err := armedBinaries()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newApart(t)
+	auth := s.named("auth")[0]
+	s.start(t, "auth")
+	workspace, office := s.workspace(t)
+	s.stop(t, "auth")
+	at := time.Now().UTC().Truncate(time.Microsecond)
+	s.db.Exec(t, `UPDATE login_budgets SET locked_at = $2 WHERE workspace = $1`, workspace, at)
+	e, err := event.New(event.LoginLocked, "x.locked.3", "doorcode/verifier", at, workspace, event.Directory{
+		Workspace: workspace, Login: "kim", Version: 1, By: "doorcode/verifier", At: at,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = s.bus.Connect(t, "verifier").Publish(t.Context(), bus.Message{Subject: "doorcode.directory.login_locked", ID: e.ID, Header: e.Header(), Data: e.Data})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = s.launchArmed(t.Context(), auth, "notice.ordered:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-auth.done:
+	case <-time.After(patience):
+		t.Fatal("auth never came to the end of an order")
+	}
+	if !auth.killed() || ordered(t, s.bus.Admin()) != 1 {
+		t.Fatalf("auth ended with %v after %d orders\n%s", auth.err, ordered(t, s.bus.Admin()), auth.tail())
+	}
+	s.start(t, "auth", "email-dispatcher", "sandbox", "verifier")
+	settled(t, s.bus.Admin())
+	eventually(t, "the notice arrives", func() bool { return len(s.inbox(t, office)) > 0 })
+	if n := ordered(t, s.bus.Admin()); n != 1 || len(s.inbox(t, office)) != 1 {
+		t.Errorf("%d orders and %d mails of one lock", n, len(s.inbox(t, office)))
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"doorcode/pkg/account"
 	"doorcode/pkg/bus"
 	"doorcode/pkg/event"
+	"doorcode/pkg/faultpoint"
 	"doorcode/pkg/keyring"
 	"doorcode/pkg/postgres"
 )
@@ -146,6 +147,7 @@ func (t *Teller) handle(ctx context.Context, d *bus.Delivery) error {
 	if err != nil {
 		return errors.Join(fmt.Errorf("tell of %s: %w", kind, err), d.Nak(backOff))
 	}
+	faultpoint.Hit("notice.ordered")
 	return d.Ack()
 }
 
