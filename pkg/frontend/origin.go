@@ -11,7 +11,7 @@ import (
 const MaxReturnOrigins = 20
 
 // errOrigin says what a return origin is.
-var errOrigin = errors.New("a return origin is https://host or https://host:port; http is for 127.0.0.1, [::1] and localhost")
+var errOrigin = errors.New("a return origin is https://host or https://host:port; http is for 127.0.0.1 and localhost")
 
 // ParseOrigin returns the normal form of a web origin to which a hosted page may send a browser back: https, or http on
 // a loopback host, for development. A loopback origin without a port stands for every port of that host, because those
@@ -52,19 +52,16 @@ func OriginOf(address string) (string, error) {
 }
 
 // originOf returns scheme, host and port in the normal form. Hosts are plain ASCII, so that every browser and every
-// policy header reads them as we do.
+// policy header reads them as we do; a policy header cannot name an IPv6 address (CSP 3 §2.3.1).
 func originOf(u *url.URL) (string, error) {
 	host, port := strings.ToLower(u.Hostname()), u.Port()
 	if u.User != nil || u.Opaque != "" || host == "" {
 		return "", errOrigin
 	}
 	for _, c := range host {
-		if !strings.ContainsRune("abcdefghijklmnopqrstuvwxyz0123456789.-:", c) {
+		if !strings.ContainsRune("abcdefghijklmnopqrstuvwxyz0123456789.-", c) {
 			return "", errOrigin
 		}
-	}
-	if strings.Contains(host, ":") {
-		host = "[" + host + "]"
 	}
 	switch {
 	case u.Scheme == "https" && port == "443":
@@ -80,4 +77,4 @@ func originOf(u *url.URL) (string, error) {
 }
 
 // loopback reports whether a host never leaves the machine.
-func loopback(host string) bool { return host == "127.0.0.1" || host == "[::1]" || host == "localhost" }
+func loopback(host string) bool { return host == "127.0.0.1" || host == "localhost" }

@@ -41,6 +41,7 @@ type scene struct {
 	orders   []event.ResendRequest
 	cancels  int
 	returned []url.Values
+	origins  []string // of what was posted back
 	visited  []string // paths that browsers asked auth for
 }
 
@@ -91,7 +92,7 @@ func (s *scene) comeBack(w http.ResponseWriter, r *http.Request) {
 	defer s.mu.Unlock()
 	w.Header().Set("Content-Type", "text/html")
 	if r.Method == http.MethodPost && r.ParseForm() == nil {
-		s.returned = append(s.returned, r.PostForm)
+		s.returned, s.origins = append(s.returned, r.PostForm), append(s.origins, r.Header.Get("Origin"))
 		_, _ = io.WriteString(w, `<!doctype html><html lang="en"><title>in</title><h1>Welcome back</h1>`)
 		return
 	}

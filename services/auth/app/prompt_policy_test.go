@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"doorcode/pkg/frontend"
 	"doorcode/services/auth/app"
 )
 
@@ -25,7 +26,7 @@ func TestSEC58_CodePagesAreKeptToThemselves(t *testing.T) {
 	form := url.Values{"form": {p.form}, "once": {p.once}, "code": {"482917"}}
 	page := p.ask(http.MethodGet, p.page, nil, nil)
 	for name, want := range map[string]string{
-		"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "same-origin",
+		"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", "X-Frame-Options": "DENY", "Referrer-Policy": "strict-origin",
 		"Access-Control-Allow-Origin": "", "Cross-Origin-Resource-Policy": "same-origin",
 	} {
 		if got := page.Header.Get(name); got != want {
@@ -60,8 +61,12 @@ func TestSEC58_CodePagesAreKeptToThemselves(t *testing.T) {
 			t.Errorf("without the form's value: %d", res.StatusCode)
 		}
 	}
-	if res := p.ask(http.MethodGet, p.page+"/code?code=482917", nil, nil); res.StatusCode != http.StatusMethodNotAllowed {
-		t.Errorf("a code by GET: %d", res.StatusCode)
+	// The address of a post stays in the browser: a GET of it leads back to the page and judges nothing.
+	for _, form := range []string{"/code?code=482917", "/messages", "/cancel"} {
+		res := p.ask(http.MethodGet, p.page+form, nil, nil)
+		if res.StatusCode != http.StatusSeeOther || !strings.HasSuffix(p.page, res.Header.Get("Location")) {
+			t.Errorf("GET %s: %d to %q", form, res.StatusCode, res.Header.Get("Location"))
+		}
 	}
 	p.ask(http.MethodGet, p.page+"?code=482917", nil, nil)
 	if strings.Contains(p.body, "482917") || len(s.checks) != 0 {
@@ -165,5 +170,24 @@ func TestConfig_RefusesAddressesThatNoPageMayHave(t *testing.T) {
 		if err := c.Validate(); err != nil {
 			t.Errorf("%s: %v", address, err)
 		}
+	}
+}
+
+// SEC-08: an origin may be withdrawn because somebody took it over: from then on no page leads there, also none that is open.
+func TestSEC08_AWithdrawnOriginGetsNoAssertionFromAnOpenPage(t *testing.T) {
+	t.Parallel()
+	s := play(t, nil)
+	address, _ := s.prompt(t)
+	p := s.person(t)
+	p.open(address)
+	s.frontEnd(t, frontend.FrontEnd{
+		ID: "login-page", Scopes: []frontend.Scope{frontend.Challenges}, AllWorkspaces: true, ReturnOrigins: []string{"https://new.example"},
+	})
+	res := p.code("482917")
+	if res.StatusCode != http.StatusUnauthorized || len(s.checks) != 0 || strings.Contains(p.body, s.back.URL) {
+		t.Errorf("%d, %d checks\n%s", res.StatusCode, len(s.checks), p.body)
+	}
+	if res := p.ask(http.MethodGet, p.page, nil, nil); res.StatusCode != http.StatusUnauthorized || strings.Contains(p.body, s.back.URL) {
+		t.Errorf("the page: %d\n%s", res.StatusCode, p.body)
 	}
 }

@@ -73,6 +73,9 @@ func TestPrompt_TheScriptFollowsWhatHappens(t *testing.T) {
 		if len(s.returned) != 1 || s.returned[0].Get("handle") != handle || s.returned[0].Get("assertion") == "" || len(s.returned[0]) != 2 {
 			t.Errorf("posted were %v", s.returned)
 		}
+		if s.origins[0] != s.pages.URL { // A front-end tells our post from others by it.
+			t.Errorf("the post comes from the origin %q", s.origins[0])
+		}
 	})
 }
 

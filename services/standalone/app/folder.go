@@ -109,7 +109,7 @@ func (a *App) developmentKey(ctx context.Context, env environment) error {
 	}
 	// A key that is good and has no way back from the hosted pages stays and gets one.
 	return a.operate(ctx, env, io.Discard, "api-key", "create", frontEnd, "-name", "Development", "-scopes", "challenges,directory",
-		"-return-origin", "http://127.0.0.1", "-return-origin", "http://localhost", "-return-origin", "http://[::1]", "-out", path)
+		"-return-origin", "http://127.0.0.1", "-return-origin", "http://localhost", "-out", path)
 }
 
 // goodKey reports whether a file holds a key that auth, with its settings, takes

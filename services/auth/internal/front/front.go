@@ -84,7 +84,9 @@ type Call struct {
 	Key frontend.Key
 	// Page is the front-end on whose behalf a hosted page asks, which the page's session has proved; the key is empty
 	// then. No front door fills it in from a request.
-	Page           string
+	Page string
+	// ReturnURL is where that page leads back to; the front-end must still want people back there.
+	ReturnURL      string
 	IdempotencyKey string // empty: one is drawn
 	Traceparent    string // W3C trace context; anything else is dropped
 	// Match holds the ETags of an If-Match header.
@@ -133,7 +135,8 @@ func (f *Front) authenticate(ctx context.Context, call Call) (frontend.FrontEnd,
 	if err != nil {
 		return frontend.FrontEnd{}, f.translate(ctx, err)
 	}
-	if call.Page == "" && !fe.Holds(f.keys.APIKey, call.Key) {
+	// A page acts for the front-end as long as that wants people back at the page's address: an origin may be withdrawn.
+	if call.Page == "" && !fe.Holds(f.keys.APIKey, call.Key) || call.Page != "" && !fe.Returns(call.ReturnURL) {
 		return frontend.FrontEnd{}, Unauthenticated()
 	}
 	return fe, nil

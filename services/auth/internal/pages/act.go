@@ -18,9 +18,10 @@ type donePage struct {
 }
 
 // check has the typed code judged. A right one leads back with the assertion; what is no code is compared with nothing.
+// A code that is typed again in the same browser is the same check, whose answer may have been lost: it counts once (P7).
 func (h *Handler) check(a asked) {
 	approved, err := h.cfg.Front.Check(a.r.Context(), a.call(), a.session.Handle, front.CheckRequest{
-		Code: digits(a.r.PostFormValue("code")), CheckID: a.r.PostFormValue("once"),
+		Code: digits(a.r.PostFormValue("code")), CheckID: a.session.Form(),
 	})
 	if err == nil {
 		// From here the assertion goes to the registered origin alone.
@@ -50,9 +51,9 @@ func (h *Handler) check(a asked) {
 
 // resend orders one more message by one of the challenge's routes; there is no other recipient to name (SEC-09).
 func (h *Handler) resend(a asked) {
-	_, err := h.cfg.Front.Resend(a.r.Context(), front.Call{
-		Page: a.session.FrontEnd, IdempotencyKey: a.r.PostFormValue("once"),
-	}, a.session.Handle, front.ResendRequest{Channel: a.r.PostFormValue("channel")})
+	call := a.call()
+	call.IdempotencyKey = a.r.PostFormValue("once")
+	_, err := h.cfg.Front.Resend(a.r.Context(), call, a.session.Handle, front.ResendRequest{Channel: a.r.PostFormValue("channel")})
 	if err == nil {
 		h.back(a)
 		return

@@ -64,15 +64,15 @@ func source(piece []byte) string {
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }
 
-// write sets the headers of every page. The referrer is kept from all other origins; our own must see one, or browsers
-// that send no Sec-Fetch-Site would post our forms with the origin `null`, which is refused.
+// write sets the headers of every page. Other origins learn the origin of the page and no address: with less, browsers
+// would post our own forms, and the way back, from the origin `null`, by which nobody could tell a good post.
 func (p policy) write(h http.Header, forms string) {
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src "+p.style+"; script-src "+p.script+
 		"; connect-src 'self'; img-src data:; form-action "+forms+"; frame-ancestors 'none'; base-uri 'none'")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
-	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Referrer-Policy", "strict-origin")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 }

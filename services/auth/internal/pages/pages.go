@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -71,6 +72,10 @@ func New(cfg Config) (*Handler, error) {
 	h.handle("GET", "/prompt", h.open)
 	h.handle("GET", "/prompt/{page}", h.within(h.showCode))
 	h.handle("GET", "/prompt/{page}/help", h.within(h.showHelp))
+	// The address of a post stays in the browser after an answer to it, and may be loaded again.
+	for _, form := range []string{"code", "messages", "cancel"} {
+		h.handle("GET", "/prompt/{page}/"+form, h.within(h.back))
+	}
 	h.handle("POST", "/prompt/{page}/code", h.posted(h.check))
 	h.handle("POST", "/prompt/{page}/messages", h.posted(h.resend))
 	h.handle("POST", "/prompt/{page}/cancel", h.posted(h.cancel))
@@ -107,8 +112,10 @@ type asked struct {
 	r       *http.Request
 }
 
-// call is on behalf of the front-end that created the challenge.
-func (a asked) call() front.Call { return front.Call{Page: a.session.FrontEnd} }
+// call is on behalf of the front-end that created the challenge, as long as the page may lead back to it.
+func (a asked) call() front.Call {
+	return front.Call{Page: a.session.FrontEnd, ReturnURL: a.session.ReturnURL}
+}
 
 // path is the address of the page, or of something below it.
 func (a asked) path(below string) string { return "/prompt/" + a.session.Page() + below }
@@ -215,7 +222,7 @@ func (h *Handler) session(r *http.Request) (ticket.Session, bool) {
 func (h *Handler) keep(w http.ResponseWriter, r *http.Request, s ticket.Session) {
 	value := s.Encode(h.cfg.Ring)
 	room := maxCookies - len(value)
-	for _, c := range r.Cookies() {
+	for _, c := range slices.Backward(r.Cookies()) { // Browsers send the oldest first.
 		if !strings.HasPrefix(c.Name, h.prefix()) || c.Name == h.prefix()+s.Page() {
 			continue
 		}

@@ -158,6 +158,7 @@ func (f *face) news(p codePage) (string, error) {
 const (
 	tooMany     = "toomany"
 	unavailable = "unavailable"
+	gone        = "gone" // the front-end may no longer be led back to
 )
 
 // end is how a page ends.
@@ -213,7 +214,10 @@ func (h *Handler) failed(a asked, err error) {
 	switch {
 	case p.Code == string(challenge.RefusedTooMany):
 		h.ended(a, p.Status, end{kind: tooMany, retry: p.RetryAfter})
-	case p.Status < http.StatusInternalServerError: // Closed, or the front-end or the challenge is gone.
+	case p.Status == http.StatusUnauthorized: // The front-end is gone, or the way back to it: nothing leads there any more.
+		a.session.ReturnURL = ""
+		h.ended(a, p.Status, end{kind: gone})
+	case p.Status < http.StatusInternalServerError: // Closed, or the challenge is gone.
 		h.ended(a, p.Status, end{kind: string(challenge.Canceled)})
 	default:
 		if p.Code == problem.CodeInternal {

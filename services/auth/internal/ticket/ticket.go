@@ -1,7 +1,8 @@
 // Package ticket holds what a browser carries of a hosted page: the ticket in the address that create answers with, and
 // the session in the cookie that replaces it.
 //
-// A ticket is worth one thing: showing one challenge, in one browser, until that ends. It is a pure function of the
+// A ticket is worth one thing: showing one challenge until that ends, to whoever has it; what binds a sign-in to its browser
+// is the front-end, which takes an assertion for that browser's pending sign-in alone. It is a pure function of the
 // create, so that a repeated create answers the same. A session is made anew whenever a ticket is opened, has 128 random
 // bits, and is what a typed code needs beside it (SEC-06). Both are MAC'd under the handle ring with labels of their own;
 // neither is worth anything to a front-end's API.

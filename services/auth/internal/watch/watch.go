@@ -38,7 +38,10 @@ func NewHub(limit int) *Hub {
 	return h
 }
 
-// Open opens a watch, or reports false when there is no room or the hub is closed. Changes count from here on, so the
+// perChallenge is how many watches one challenge may have: a page is open in a few tabs, and more is no person.
+const perChallenge = 8
+
+// Open opens a watch, or reports false when there is no room, for this challenge or for any, or the hub is closed. Changes count from here on, so the
 // caller reads the state after it.
 func (h *Hub) Open(challenge string) (*Watch, bool) {
 	h.mu.Lock()
@@ -48,7 +51,7 @@ func (h *Hub) Open(challenge string) (*Watch, bool) {
 		return nil, false
 	default:
 	}
-	if h.open >= h.limit {
+	if h.open >= h.limit || len(h.by[challenge]) >= perChallenge {
 		return nil, false
 	}
 	w := &Watch{hub: h, challenge: challenge, changed: make(chan struct{}, 1)}

@@ -74,6 +74,25 @@ func TestHub_HasABound(t *testing.T) {
 	open(t, h, "b")
 }
 
+func TestHub_LeavesRoomForOtherChallenges(t *testing.T) {
+	t.Parallel()
+	h := watch.NewHub(100)
+	var opened []*watch.Watch
+	for {
+		w, ok := h.Open("a")
+		if !ok {
+			break
+		}
+		opened = append(opened, w)
+	}
+	if len(opened) != 8 {
+		t.Errorf("one challenge has %d watches", len(opened))
+	}
+	open(t, h, "b")
+	opened[0].Close()
+	open(t, h, "a")
+}
+
 func TestHub_CloseEndsAllAndOpensNone(t *testing.T) {
 	t.Parallel()
 	h := watch.NewHub(2)

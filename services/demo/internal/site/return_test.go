@@ -35,11 +35,15 @@ func newSite(t *testing.T, prompt, created string) (http.Handler, *[]string) {
 	return s.Handler(), &asked
 }
 
-// post is a form of another origin, with the cookie of an answer.
+// post is a form of the same origin, of some other site, or of the origin that is named, with the cookie of an answer.
 func post(t *testing.T, h http.Handler, path, form, from string, answer *httptest.ResponseRecorder) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "http://127.0.0.1:8090"+path, strings.NewReader(form))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if strings.HasPrefix(from, "http") {
+		r.Header.Set("Origin", from)
+		from = "cross-site"
+	}
 	r.Header.Set("Sec-Fetch-Site", from)
 	if answer != nil {
 		for _, c := range answer.Result().Cookies() {
@@ -92,10 +96,13 @@ func TestSEC08_TheWayBackLetsNobodyInByItself(t *testing.T) {
 	h, _ := newSite(t, "http://127.0.0.1:8080", `{"decision":"required","handle":"h","prompt_url":"http://127.0.0.1:8080/prompt"}`)
 	begun := post(t, h, "/sign-in", password+"&way=hosted", "same-origin", nil)
 	for name, answer := range map[string]*httptest.ResponseRecorder{"a pending sign-in": begun, "no session": nil} {
-		w := post(t, h, "/signed-in", "assertion=approved&handle=h", "cross-site", answer)
+		w := post(t, h, "/signed-in", "assertion=approved&handle=h", "http://127.0.0.1:8080", answer)
 		if w.Code != http.StatusSeeOther || w.Header().Get("Location") != "/" || len(w.Result().Cookies()) != 0 {
 			t.Errorf("%s: %d, to %s", name, w.Code, w.Header().Get("Location"))
 		}
+	}
+	if w := post(t, h, "/signed-in", "assertion=approved&handle=h", "https://evil.example", begun); w.Code != http.StatusForbidden {
+		t.Errorf("a post of another origin: %d", w.Code)
 	}
 	if w := post(t, h, "/sign-in", password, "cross-site", nil); w.Code != http.StatusForbidden {
 		t.Errorf("another site signs in: %d", w.Code)

@@ -43,13 +43,14 @@ type Config struct {
 
 // Site serves the pages.
 type Site struct {
-	doorcode *client.Client
-	public   string
-	prompt   string
-	inbox    string
-	log      *slog.Logger
-	pages    map[string]*template.Template
-	sessions *sessions
+	doorcode   *client.Client
+	public     string
+	prompt     string
+	protection *http.CrossOriginProtection
+	inbox      string
+	log        *slog.Logger
+	pages      map[string]*template.Template
+	sessions   *sessions
 }
 
 // Seed puts the demo's workspace and login into doorcode's directory, as a host
@@ -67,6 +68,13 @@ func New(cfg Config) (*Site, error) {
 	s := &Site{
 		doorcode: cfg.Doorcode, public: strings.TrimSuffix(cfg.PublicURL, "/"), prompt: strings.TrimSuffix(cfg.PromptOrigin, "/"),
 		inbox: cfg.InboxURL, log: cfg.Log, sessions: newSessions(time.Now), pages: map[string]*template.Template{},
+		protection: http.NewCrossOriginProtection(),
+	}
+	if s.prompt != "" {
+		err := s.protection.AddTrustedOrigin(s.prompt)
+		if err != nil {
+			return nil, fmt.Errorf("trust the origin of the code page: %w", err)
+		}
 	}
 	for _, name := range []string{"login", "code", "home"} {
 		page, err := template.ParseFS(files, "templates/layout.html", "templates/"+name+".html")
@@ -79,8 +87,8 @@ func New(cfg Config) (*Site, error) {
 }
 
 // Handler returns the site's routes. Posts from other origins are refused, but
-// for the one that doorcode's page sends: what protects that is the assertion for
-// the handle of this browser's own pending sign-in.
+// for those of doorcode's page: what protects the one that it sends is the
+// assertion for the handle of this browser's own pending sign-in.
 func (s *Site) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.showLogin)
@@ -93,9 +101,7 @@ func (s *Site) Handler() http.Handler {
 	mux.HandleFunc("GET "+returnPath, s.startAgain)
 	mux.HandleFunc("GET /home", s.showHome)
 	mux.HandleFunc("POST /sign-out", s.signOut)
-	protection := http.NewCrossOriginProtection()
-	protection.AddInsecureBypassPattern("POST " + returnPath)
-	return protection.Handler(s.secured(mux))
+	return s.protection.Handler(s.secured(mux))
 }
 
 // secured adds the headers that every page has. Browsers hold the answer to a
