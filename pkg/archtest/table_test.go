@@ -88,6 +88,7 @@ func foundationRows() []archtest.Row {
 			Package: "pkg/lifecycle", Ours: []string{"pkg/config", "pkg/httpserver", "pkg/telemetry"},
 			Others: []string{group}, Reason: small,
 		},
+		{Package: "pkg/freeport", Reason: "a port is found by binding it; who listens is the caller's matter"},
 		{Package: "pkg/batch", Reason: "how calls wait together is a matter of channels and mutexes alone; what they ask is their caller's"},
 		{Package: "pkg/archtest", Reason: "it judges the tree from outside"},
 		{Package: "pkg/archtest/figures", Ours: []string{"pkg/archtest"}, Reason: "it prints what archtest measures"},
@@ -110,7 +111,7 @@ func adapterRows() []archtest.Row {
 		{Package: "pkg/bus", Ours: []string{"deploy", "pkg/tracing"}, Others: []string{"github.com/nats-io", otel}, Reason: bus},
 		{Package: "pkg/bus/embedded", Others: []string{"github.com/nats-io"}, Reason: bus},
 		{
-			Package: "pkg/bus/bustest", Ours: []string{"deploy", "pkg/bus", "pkg/bus/embedded"},
+			Package: "pkg/bus/bustest", Ours: []string{"deploy", "pkg/bus", "pkg/bus/embedded", "pkg/freeport"},
 			Others: []string{"github.com/nats-io"}, Reason: bus,
 		},
 		{
@@ -118,7 +119,7 @@ func adapterRows() []archtest.Row {
 			Others: []string{pgx, "github.com/jackc/tern/v2", group, otel}, Reason: postgres,
 		},
 		{
-			Package: "pkg/postgres/local", Ours: []string{"pkg/config"}, Others: []string{pgx, "golang.org/x/sys"},
+			Package: "pkg/postgres/local", Ours: []string{"pkg/config", "pkg/freeport"}, Others: []string{pgx, "golang.org/x/sys"},
 			Reason: "a cluster is programs and folders; what lies in it is not its matter",
 		},
 		{
@@ -251,7 +252,7 @@ func serviceRows() []archtest.Row {
 		{
 			Package: "services/bench/...",
 			Ours: []string{
-				"pkg/account", "pkg/bus", "pkg/event", "pkg/httpserver", "pkg/keyring", "pkg/lifecycle", "pkg/postgres", "pkg/postgres/local",
+				"pkg/account", "pkg/bus", "pkg/event", "pkg/freeport", "pkg/httpserver", "pkg/keyring", "pkg/lifecycle", "pkg/postgres", "pkg/postgres/local",
 				"services/bench/...",
 			},
 			Others: []string{"gonum.org/v1/plot", pgx},

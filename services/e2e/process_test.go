@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -15,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"doorcode/pkg/freeport"
 )
 
 // patience bounds every wait for a condition.
@@ -150,18 +151,14 @@ func (p *process) tail() string {
 	return text[max(0, len(text)-4000):]
 }
 
-// freePorts returns that many different addresses that nobody listens on.
+// freePorts returns that many different addresses that are this run's until its end, so that a process finds its own
+// again after a restart.
 func freePorts(n int) ([]string, error) {
-	var all []string
-	for range n {
-		l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = l.Close() }() // when all are found, so that none is found twice
-		all = append(all, l.Addr().String())
+	taken, err := freeport.Take(context.Background(), "127.0.0.1", n)
+	if err != nil {
+		return nil, err
 	}
-	return all, nil
+	return taken.Addresses, nil
 }
 
 // eventually waits until a condition holds.

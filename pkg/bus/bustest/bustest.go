@@ -12,15 +12,13 @@ import (
 
 	"doorcode/pkg/bus"
 	"doorcode/pkg/bus/embedded"
+	"doorcode/pkg/freeport"
 )
 
 // Number is the number of DOORCODE_CHALLENGES for handles in a test.
 const Number = 7
 
-const (
-	timeout = 20 * time.Second
-	anyPort = "127.0.0.1:0"
-)
+const timeout = 20 * time.Second
 
 // Bus is one server and its keys. It ends with its test.
 type Bus struct {
@@ -45,8 +43,13 @@ func StartEmpty(t testing.TB) *Bus {
 	t.Helper()
 	// Clean-ups run in reverse: the directory goes last, after the server, after its clients.
 	dir := t.TempDir()
-	b := &Bus{keys: filepath.Join(dir, "keys"), store: filepath.Join(dir, "store"), listen: anyPort}
-	_, err := bus.WriteKeys(b.keys)
+	taken, err := freeport.Take(t.Context(), "127.0.0.1", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(taken.Release)
+	b := &Bus{keys: filepath.Join(dir, "keys"), store: filepath.Join(dir, "store"), listen: taken.Addresses[0]}
+	_, err = bus.WriteKeys(b.keys)
 	if err != nil {
 		t.Fatalf("write the keys: %v", err)
 	}
@@ -154,9 +157,6 @@ func (b *Bus) Resume(t testing.TB) {
 		t.Fatalf("start the server: %v", err)
 	}
 	b.server = server
-	if b.listen == anyPort { // Later on the address stays, so that URL may be called at any time.
-		b.listen = strings.TrimPrefix(server.URL(), "nats://")
-	}
 }
 
 // LogTo gives the server a log from its next start on.

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"doorcode/pkg/freeport"
 )
 
 // Config says where and how a private cluster runs.
@@ -152,19 +154,17 @@ func (c *Cluster) launchOnSomePort(ctx context.Context, port int) error {
 	}
 }
 
-// freePort returns a port that was free a moment ago.
+// freePort returns a port that stays this process's, also while the server is being started again.
 func freePort(ctx context.Context, listen string) (int, error) {
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", net.JoinHostPort(listen, "0"))
+	taken, err := freeport.Take(ctx, listen, 1)
 	if err != nil {
-		return 0, fmt.Errorf("find a free port for postgres: %w", err)
+		return 0, err
 	}
-	port := 0
-	addr, ok := l.Addr().(*net.TCPAddr)
-	if ok {
-		port = addr.Port
+	_, port, err := net.SplitHostPort(taken.Addresses[0])
+	if err != nil {
+		return 0, err
 	}
-	return port, l.Close()
+	return strconv.Atoi(port)
 }
 
 // arguments are the server's command line: our settings, then the caller's.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"syscall"
@@ -119,18 +118,4 @@ func (p *Process) Tail() string {
 		return err.Error()
 	}
 	return string(data[max(0, len(data)-enough):])
-}
-
-// FreePorts returns that many different addresses of this machine that nobody listens on.
-func FreePorts(ctx context.Context, n int) ([]string, error) {
-	addresses := make([]string, 0, n)
-	for range n {
-		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("find a free port: %w", err)
-		}
-		defer func() { _ = l.Close() }() // when all are found, so that none is found twice
-		addresses = append(addresses, l.Addr().String())
-	}
-	return addresses, nil
 }

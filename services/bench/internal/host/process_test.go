@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -109,13 +108,5 @@ func TestReady_AsksForTheStatus(t *testing.T) {
 		if err == nil {
 			t.Errorf("%s is ready", url)
 		}
-	}
-}
-
-func TestFreePorts_AreDifferent(t *testing.T) {
-	t.Parallel()
-	ports, err := FreePorts(t.Context(), 5)
-	if err != nil || len(slices.Compact(slices.Sorted(slices.Values(ports)))) != 5 {
-		t.Errorf("%v, %v", ports, err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 
+	"doorcode/pkg/freeport"
 	"doorcode/pkg/lifecycle"
 	"doorcode/services/bench/internal/database"
 	"doorcode/services/bench/internal/host"
@@ -189,10 +190,12 @@ func (s *Stage) open(ctx context.Context, r *Running, sync string) error {
 		return fmt.Errorf("make the folder of a run: %w", err)
 	}
 	r.stack.Push("folder", func(context.Context) error { return os.RemoveAll(dir) })
-	ports, err := host.FreePorts(ctx, 3+s.cfg.Verifiers+s.cfg.Dispatchers)
+	taken, err := freeport.Take(ctx, "127.0.0.1", 3+s.cfg.Verifiers+s.cfg.Dispatchers)
 	if err != nil {
 		return err
 	}
+	r.stack.Push("ports", func(context.Context) error { taken.Release(); return nil })
+	ports := taken.Addresses
 	r.NATSURL, r.Auth = "nats://"+ports[0], ports[1]
 	pid, err := s.cfg.Database.PID()
 	if err != nil {
