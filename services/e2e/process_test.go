@@ -19,7 +19,7 @@ import (
 )
 
 // patience bounds every wait for a condition.
-const patience = 60 * time.Second
+const patience = 2 * time.Minute
 
 // process is one running binary with its log.
 type process struct {

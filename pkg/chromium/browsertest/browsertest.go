@@ -31,7 +31,7 @@ import (
 )
 
 // Patience bounds every wait of a tab.
-const Patience = 60 * time.Second
+const Patience = 3 * time.Minute
 
 // axeVersion is the release of axe-core whose rules pages obey, and axeSum the SHA-256 of its script. It is fetched from
 // the npm registry when a test first needs it and kept in the user's cache folder.
@@ -217,9 +217,12 @@ func (b *Tab) Text() string { return b.value("document.body ? document.body.inne
 // URL returns where the tab is.
 func (b *Tab) URL() string { return b.value("location.href") }
 
+// valueLimit bounds one evaluation: one that is lost with the page that it was for must not take all patience.
+const valueLimit = 15 * time.Second
+
 // value evaluates an expression that gives a text. While a page goes and the next comes there is none.
 func (b *Tab) value(expression string) string {
-	ctx, cancel := context.WithTimeout(b.ctx, Patience)
+	ctx, cancel := context.WithTimeout(b.ctx, valueLimit)
 	defer cancel()
 	s, err := chromedp.Run(ctx, chromedp.Evaluate[string](expression))
 	if err != nil {
