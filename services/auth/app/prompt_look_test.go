@@ -81,6 +81,7 @@ func looks() []look {
 		{"queued", delivery("queued", "Your message is on its way."), nil},
 		{"sending", delivery("sending", "Sending takes longer than usual; we keep trying."), nil},
 		{"accepted", nil, nil},
+		{"waiting", func(s *scene) { s.state.Waiting = 2 }, nil},
 		{"delivered", delivery("delivered", "Accepted by example.com; if it is not in the inbox, look for it in the spam folder."), nil},
 		{"deferred", func(s *scene) { delivery("deferred", deferred)(s); other(s) }, nil},
 		{"failed", delivery("failed", refused), nil},

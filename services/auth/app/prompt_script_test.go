@@ -64,6 +64,8 @@ func TestPrompt_TheScriptFollowsWhatHappens(t *testing.T) {
 	})
 	b.See("Accepted by example.com.")
 	bustest.Wait(t, "the button can be pressed", func() bool { return b.Is("button[name=channel]:enabled") })
+	s.change(t, func() { s.state.Waiting = 2 })
+	b.See("2 sign-ins are waiting at this address; yours is KRT.")
 	// A right code leads back by itself.
 	b.Type("#code", "482917")
 	b.Press("form.code button")

@@ -95,6 +95,7 @@ func (h *Handler) back(a asked) {
 type update struct {
 	State    string     `json:"state"`
 	News     string     `json:"news"` // HTML, escaped as the page's own
+	Why      string     `json:"why"`  // HTML as well: why there is a label
 	ResendAt *time.Time `json:"resend_at"`
 }
 
@@ -108,11 +109,15 @@ func (h *Handler) events(a asked) {
 	defer following.Close()
 	err = live.Serve(a.w, a.r, following, view, func(v front.View) ([]byte, error) {
 		p := h.describe(a, v, "")
-		news, err := a.face.news(p)
+		news, err := a.face.part("news", p)
 		if err != nil {
 			return nil, err
 		}
-		return json.Marshal(update{State: v.State, News: news, ResendAt: v.ResendAt})
+		why, err := a.face.part("why", p)
+		if err != nil {
+			return nil, err
+		}
+		return json.Marshal(update{State: v.State, News: news, Why: why, ResendAt: v.ResendAt})
 	})
 	if err != nil {
 		h.failed(a, err)

@@ -147,10 +147,10 @@ func checksFor(channel, status string) string {
 	return "way"
 }
 
-// news is the part of the prompt that changes by itself.
-func (f *face) news(p codePage) (string, error) {
+// part is one of the parts of the prompt that change by themselves: news or why.
+func (f *face) part(name string, p codePage) (string, error) {
 	var b bytes.Buffer
-	err := f.templates.ExecuteTemplate(&b, "news", p)
+	err := f.templates.ExecuteTemplate(&b, name, p)
 	return b.String(), err
 }
 

@@ -43,6 +43,11 @@
   all('form[data-submit]').forEach((f) => f.submit());
 
   if (!news || !news.dataset.events || !window.EventSource) return;
+  const parsed = (html) => {
+    const d = document.createElement('div');
+    d.innerHTML = html;
+    return d;
+  };
   const follow = () => {
     const source = new EventSource(news.dataset.events);
     source.addEventListener('state', (e) => {
@@ -50,8 +55,11 @@
       const u = JSON.parse(e.data);
       if (u.state !== 'pending') { source.close(); location.replace(news.dataset.page); return; }
       if (again && u.resend_at) again.dataset.at = u.resend_at;
-      const next = document.createElement('div');
-      next.innerHTML = u.news;
+      // Who shares the mailbox learns when another sign-in begins to wait there.
+      const why = document.getElementById('why');
+      const reason = parsed(u.why);
+      if (reason.textContent !== why.textContent) why.replaceChildren(...reason.childNodes);
+      const next = parsed(u.news);
       if (next.textContent === shown) return; // Nothing is read out twice.
       shown = next.textContent;
       news.replaceChildren(...next.childNodes);
