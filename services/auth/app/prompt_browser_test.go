@@ -54,7 +54,10 @@ func TestPrompt_SaysHowManySignInsWaitAtTheRecipient(t *testing.T) {
 			t.Errorf("%d: no %s in\n%s", waiting, want, p.body)
 		}
 	}
-	s.set(func() { textsFirst(s) })
+	s.set(func() {
+		textsFirst(s)
+		s.state.Waiting = 2
+	})
 	p.ask(http.MethodGet, p.page, nil, func(r *http.Request) { r.Header.Set("Accept-Language", "nl") })
 	if !strings.Contains(p.body, "aanmeldingen op deze telefoon; die van jou is <strong>KRT</strong>") {
 		t.Error(p.body)

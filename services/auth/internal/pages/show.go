@@ -29,9 +29,9 @@ type page struct {
 type codePage struct {
 	page
 	front.View
-	Left     time.Duration
-	Once     string // names what the forms ask for, so that a reload counts and sends nothing
-	Again    time.Duration
+	Left     int       // seconds until the code dies, by our clock: the browser's may be wrong
+	Again    int       // seconds until one more message may be asked for; 0 for now
+	Once     string    // names the message that the forms would order, so that a double click or a reload orders it once
 	Messages []message // newest first
 	Live     bool      // the script follows what happens
 	Checks   string    // the kind of things to check
@@ -103,9 +103,9 @@ func (h *Handler) showHelp(a asked) {
 // describe says in words where a challenge stands.
 func (h *Handler) describe(a asked, view front.View, title string) codePage {
 	now := h.cfg.Clock()
-	p := codePage{page: h.page(a, title), View: view, Left: view.ExpiresAt.Sub(now), Once: rand.Text(), Live: true, Checks: "way"}
+	p := codePage{page: h.page(a, title), View: view, Left: seconds(view.ExpiresAt.Sub(now)), Once: rand.Text(), Live: true, Checks: "way"}
 	if view.ResendAt != nil {
-		p.Again = max(view.ResendAt.Sub(now), 0)
+		p.Again = seconds(view.ResendAt.Sub(now))
 	}
 	for i := len(view.Deliveries) - 1; i >= 0; i-- {
 		p.Messages = append(p.Messages, a.face.message(view.Deliveries[i], len(view.Routes) > 0))
@@ -117,6 +117,9 @@ func (h *Handler) describe(a asked, view front.View, title string) codePage {
 }
 
 // message puts the state of a delivery into words, with the best that a person can do in it.
+// seconds is a wait in whole seconds, rounded up; one that is over is 0.
+func seconds(d time.Duration) int { return int((max(d, 0) + time.Second - 1) / time.Second) }
+
 func (f *face) message(d event.DeliveryState, others bool) message {
 	m := message{DeliveryState: d, Words: d.Text, Advice: f.text("advice." + d.Status)}
 	own := f.text(statusWords + d.Status + "." + d.Channel)
@@ -193,7 +196,7 @@ func (h *Handler) ended(a asked, status int, e end) {
 		p.Time = &e.view.ExpiresAt
 	}
 	if e.retry > 0 {
-		a.w.Header().Set("Retry-After", strconv.Itoa(int((e.retry+time.Second-1)/time.Second)))
+		a.w.Header().Set("Retry-After", strconv.Itoa(seconds(e.retry)))
 	}
 	h.render(a.w, a.face, status, "'self'", "ended", p)
 }
