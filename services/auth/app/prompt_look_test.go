@@ -94,6 +94,7 @@ func looks() []look {
 		{"malformed", nil, typing("12ab")},
 		{"lasttry", refusing(422, "wrong_code", 0, 0), typing("111111")},
 		{"toomany", refusing(429, "too_many", 0, 35*time.Minute), typing("111111")},
+		{"toomany-short", refusing(429, "too_many", 0, 3*time.Minute), typing("111111")},
 		{"early", func(s *scene) {
 			s.order = func(event.ResendRequest) (event.ResendReply, *pkgproblem.Problem) {
 				p := pkgproblem.New(429, "resend_too_early", "Wait.")
@@ -103,6 +104,7 @@ func looks() []look {
 		}, func(b *browsertest.Tab) { b.Press(".ways button") }},
 		{"expired", ended("expired"), nil},
 		{"used", ended("approved"), nil},
+		{"used-again", func(s *scene) { ended("approved")(s); refusing(422, "used", 0, 0)(s) }, typing("111111")},
 		{"exhausted", ended("exhausted"), nil},
 		{"canceled", ended("canceled"), nil},
 		{"unavailable", func(s *scene) { s.away = true }, nil},

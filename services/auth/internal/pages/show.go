@@ -61,7 +61,8 @@ func (h *Handler) state(a asked) (front.View, bool) {
 		return view, false
 	}
 	if view.State != string(challenge.Pending) {
-		h.ended(a, http.StatusOK, end{kind: view.State, view: view})
+		// The answer to a right code may have been lost: it is given again to whoever types the code again.
+		h.ended(a, http.StatusOK, end{kind: view.State, view: view, again: view.State == string(challenge.Approved)})
 		return view, false
 	}
 	return view, true
@@ -116,10 +117,10 @@ func (h *Handler) describe(a asked, view front.View, title string) codePage {
 	return p
 }
 
-// message puts the state of a delivery into words, with the best that a person can do in it.
 // seconds is a wait in whole seconds, rounded up; one that is over is 0.
 func seconds(d time.Duration) int { return int((max(d, 0) + time.Second - 1) / time.Second) }
 
+// message puts the state of a delivery into words, with the best that a person can do in it.
 func (f *face) message(d event.DeliveryState, others bool) message {
 	m := message{DeliveryState: d, Words: d.Text, Advice: f.text("advice." + d.Status)}
 	own := f.text(statusWords + d.Status + "." + d.Channel)
@@ -161,6 +162,7 @@ func (f *face) part(name string, p codePage) (string, error) {
 const (
 	tooMany     = "toomany"
 	unavailable = "unavailable"
+	hurried     = "hurried"
 	gone        = "gone" // the front-end may no longer be led back to
 )
 
@@ -169,6 +171,7 @@ type end struct {
 	kind  string // the state of the challenge, or one of the above
 	view  front.View
 	retry time.Duration
+	again bool // the code may be typed again
 }
 
 // endPage is what the end of a page shows.
@@ -177,7 +180,9 @@ type endPage struct {
 	Text      string // the sentence without a time
 	Key       string // of the sentence with one
 	Time      *time.Time
-	Retry     bool // it is worth trying again here
+	Retry     string // key of the sentence on the button, when it is worth trying again here; empty when it is not
+	Wait      bool   // and starting again is not worth it before the time
+	Again     bool   // the code may be typed again
 	Reference string
 }
 
@@ -185,11 +190,16 @@ type endPage struct {
 func (h *Handler) ended(a asked, status int, e end) {
 	p := endPage{
 		page: h.page(a, a.face.text("ended."+e.kind+".title")), Reference: e.view.SupportReference,
-		Key: "ended." + e.kind + ".text", Text: a.face.text("ended." + e.kind + ".text"), Retry: e.kind == unavailable,
+		Key: "ended." + e.kind + ".text", Text: a.face.text("ended." + e.kind + ".text"), Again: e.again,
 	}
 	switch {
 	case e.kind == tooMany:
-		p.Time = new(h.cfg.Clock().Add(e.retry))
+		p.Time, p.Wait = new(h.cfg.Clock().Add(e.retry)), true
+		if p.Time.Before(a.session.ExpiresAt) { // The page outlives the wait.
+			p.Key, p.Retry = "ended.toomany.stay", "help.back"
+		}
+	case e.kind == unavailable, e.kind == hurried:
+		p.Retry = "ended.retry"
 	case e.kind == string(challenge.Expired) && e.view.ExpiresAt.IsZero():
 		p.Text = a.face.text("ended.expired.text.plain")
 	case e.kind == string(challenge.Expired):
