@@ -250,7 +250,8 @@ func (h *Handler) cookie(w http.ResponseWriter, name, value string, seconds int)
 	})
 }
 
-// ParsePublicURL checks the address at which browsers reach the pages and returns it as an origin.
+// ParsePublicURL checks the address at which browsers reach the pages and returns it as an origin, as browsers write it:
+// without the port that the scheme has anyway (RFC 6454 §6.1).
 func ParsePublicURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
@@ -260,5 +261,9 @@ func ParsePublicURL(s string) (*url.URL, error) {
 	if u.Scheme != "https" && (u.Scheme != "http" || (host != "127.0.0.1" && host != "::1" && host != "localhost")) {
 		return nil, errors.New("it is https; http is for 127.0.0.1, [::1] and localhost")
 	}
-	return &url.URL{Scheme: u.Scheme, Host: strings.ToLower(u.Host)}, nil
+	host = strings.ToLower(u.Host)
+	if port := u.Port(); port == "" || u.Scheme == "https" && port == "443" || u.Scheme == "http" && port == "80" {
+		host = strings.TrimSuffix(host, ":"+port)
+	}
+	return &url.URL{Scheme: u.Scheme, Host: host}, nil
 }
