@@ -109,23 +109,24 @@ func (s *Site) Handler() http.Handler {
 // oneHost leads whoever opens the site under another name of the machine itself
 // to the one at which doorcode's page leads back: a session belongs to a host.
 func (s *Site) oneHost(next http.Handler) http.Handler {
+	public, err := url.Parse(s.public)
+	if err != nil {
+		return next
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if (r.Method == http.MethodGet || r.Method == http.MethodHead) && alias(r.Host, s.public) {
-			http.Redirect(w, r, s.public+r.URL.RequestURI(), http.StatusTemporaryRedirect)
+		if (r.Method != http.MethodGet && r.Method != http.MethodHead) || !alias(r.Host, public) {
+			next.ServeHTTP(w, r)
 			return
 		}
-		next.ServeHTTP(w, r)
+		there := url.URL{Scheme: public.Scheme, Host: public.Host, Path: r.URL.Path, RawQuery: r.URL.RawQuery}
+		http.Redirect(w, r, there.String(), http.StatusTemporaryRedirect) //nolint:gosec // The host is our own.
 	})
 }
 
 // alias reports whether a Host header is another name of the machine itself
 // than that of an address, with the same port.
-func alias(host, address string) bool {
+func alias(host string, there *url.URL) bool {
 	here, err := url.Parse("//" + host)
-	if err != nil {
-		return false
-	}
-	there, err := url.Parse(address)
 	if err != nil {
 		return false
 	}
