@@ -303,9 +303,9 @@ func TestP7_APageWhoseRightCodeWasUsedTakesItOnceMore(t *testing.T) {
 	}
 }
 
-// SEC-14: forms are bounded before anybody is asked, whatever they hold, for all browsers of a page together; other pages
+// Forms are bounded before anybody is asked, whatever they hold, for all browsers of a page together; other pages
 // are not.
-func TestSEC14_APagePostsNoMoreThanAPersonCan(t *testing.T) {
+func TestPrompt_APagePostsNoMoreThanAPersonCan(t *testing.T) {
 	t.Parallel()
 	s := play(t, nil)
 	s.refuse(422, "wrong_code", 4, 0)

@@ -119,7 +119,7 @@ func (s *Site) oneHost(next http.Handler) http.Handler {
 			return
 		}
 		there := url.URL{Scheme: public.Scheme, Host: public.Host, Path: r.URL.Path, RawQuery: r.URL.RawQuery}
-		http.Redirect(w, r, there.String(), http.StatusTemporaryRedirect) //nolint:gosec // The host is our own.
+		http.Redirect(w, r, there.String(), http.StatusTemporaryRedirect)
 	})
 }
 
