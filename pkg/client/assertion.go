@@ -95,6 +95,14 @@ type keySet struct {
 	mu      sync.Mutex
 	keys    map[string]ed25519.PublicKey
 	fetched time.Time
+	flight  *flight // the fetch that is under way, or nil
+}
+
+// flight is a fetch that others wait for.
+type flight struct {
+	done chan struct{} // closed at its end
+	err  error         // what came of it, once done
+	left bool          // whoever fetched gave up: that is no answer for others
 }
 
 // refetch is how long an unknown key id does not cause another fetch.
@@ -110,27 +118,61 @@ func (e *keysError) Error() string { return "fetch doorcode's public keys: " + e
 func (e *keysError) Unwrap() error { return e.cause }
 
 // find returns the key of that id. An id that is not known yet is fetched, so
-// that a rotation needs nothing of the front-end.
+// that a rotation needs nothing of the front-end. There is one fetch at a time,
+// for which the callers with an unknown id wait and nobody else.
 func (s *keySet) find(ctx context.Context, c *Client, kid string) (ed25519.PublicKey, error) {
+	for {
+		key, f, mine := s.look(c.now(), kid)
+		switch {
+		case key != nil:
+			return key, nil
+		case f == nil:
+			return nil, ErrAssertion
+		case mine:
+			s.fetch(ctx, c, f)
+		}
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return nil, &keysError{ctx.Err()}
+		}
+		if f.err != nil && (mine || !f.left) {
+			return nil, &keysError{f.err}
+		}
+	}
+}
+
+// look returns the key of that id, or the fetch to wait for, which is mine when
+// the caller is to carry it out, or neither when the id was asked for just now.
+func (s *keySet) look(now time.Time, kid string) (key ed25519.PublicKey, f *flight, mine bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if key, found := s.keys[kid]; found {
-		return key, nil
+	key, known := s.keys[kid]
+	switch {
+	case known:
+		return key, nil, false
+	case s.flight != nil:
+		return nil, s.flight, false
+	case s.keys != nil && now.Sub(s.fetched) <= refetch:
+		return nil, nil, false
 	}
-	if now := c.now(); s.keys == nil || now.Sub(s.fetched) > refetch {
-		keys, err := c.fetchKeys(ctx)
-		if err != nil && ctx.Err() == nil { // Once more, as every call: the code is spent by now.
-			keys, err = c.fetchKeys(ctx)
-		}
-		if err != nil {
-			return nil, &keysError{err}
-		}
-		s.keys, s.fetched = keys, now
+	s.flight = &flight{done: make(chan struct{})}
+	return nil, s.flight, true
+}
+
+// fetch carries out a fetch and tells those that wait.
+func (s *keySet) fetch(ctx context.Context, c *Client, f *flight) {
+	keys, err := c.fetchKeys(ctx)
+	if err != nil && ctx.Err() == nil { // Once more, as every call: the code is spent by now.
+		keys, err = c.fetchKeys(ctx)
 	}
-	if key, found := s.keys[kid]; found {
-		return key, nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err == nil {
+		s.keys, s.fetched = keys, c.now()
 	}
-	return nil, ErrAssertion
+	f.err, f.left, s.flight = err, ctx.Err() != nil, nil
+	close(f.done)
 }
 
 // fetchKeys reads /.well-known/jwks.json: Ed25519 keys (RFC 8037), others are

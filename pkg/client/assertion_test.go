@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
@@ -21,6 +22,9 @@ type forger struct {
 	fetches atomic.Int64
 	kid     string // that the assertions name
 	claims  jwt.MapClaims
+	hold    chan struct{} // unless nil, a fetch of the keys waits for it
+	asked   chan struct{} // and says here that it came
+	refuse  atomic.Bool   // a fetch fails
 }
 
 // newForger returns a forger of good assertions, and a client that asks it.
@@ -37,6 +41,14 @@ func newForger(t *testing.T, now func() time.Time) (*forger, *Client) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/.well-known/jwks.json" {
 			f.fetches.Add(1)
+			if f.hold != nil {
+				f.asked <- struct{}{}
+				<-f.hold
+			}
+			if f.refuse.Load() {
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return
+			}
 			_ = json.NewEncoder(w).Encode(map[string]any{"keys": []map[string]string{
 				{"kty": "OKP", "crv": "Ed25519", "kid": "k", "x": base64.RawURLEncoding.EncodeToString(public)},
 			}})
@@ -152,5 +164,101 @@ func TestCheck_AnUnknownKeyDoesNotMakeAFloodOfFetches(t *testing.T) {
 	_, err := c.Check(t.Context(), handleOf(t), "482917")
 	if !errors.Is(err, ErrAssertion) || f.fetches.Load() != 2 {
 		t.Errorf("%v after %d fetches", err, f.fetches.Load())
+	}
+}
+
+// asserting is what a caller with an assertion under a key id waits for.
+func (f *forger) asserting(ctx context.Context, t *testing.T, c *Client, kid string) chan error {
+	t.Helper()
+	unsigned := jwt.NewWithClaims(jwt.SigningMethodEdDSA, f.claims)
+	unsigned.Header["kid"] = kid
+	signed, err := unsigned.SignedString(f.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := c.Verify(ctx, handleOf(t), signed)
+		done <- err
+	}()
+	return done
+}
+
+// await receives in bounded time.
+func await[T any](t *testing.T, what string, from <-chan T) T {
+	t.Helper()
+	select {
+	case v := <-from:
+		return v
+	case <-time.After(20 * time.Second):
+		t.Fatal("in vain: " + what)
+		panic("unreachable")
+	}
+}
+
+// Whoever brings an unknown key id makes nobody wait but those who do the same.
+func TestVerify_AKnownKeyWaitsForNoFetch(t *testing.T) {
+	t.Parallel()
+	var later atomic.Int64
+	f, c := newForger(t, func() time.Time { return approvedAt().Add(time.Duration(later.Load())) })
+	if err := await(t, "the first", f.asserting(t.Context(), t, c, "k")); err != nil {
+		t.Fatal(err)
+	}
+	later.Store(int64(refetch + time.Second))
+	f.hold, f.asked = make(chan struct{}), make(chan struct{}, 9)
+	var unknown []chan error
+	for range 8 {
+		unknown = append(unknown, f.asserting(t.Context(), t, c, "unknown"))
+	}
+	await(t, "a fetch", f.asked)
+	for range 3 {
+		if err := await(t, "a known key", f.asserting(t.Context(), t, c, "k")); err != nil {
+			t.Error(err)
+		}
+	}
+	// Who does not want to wait any longer need not.
+	ctx, cancel := context.WithCancel(t.Context())
+	impatient := f.asserting(ctx, t, c, "unknown")
+	cancel()
+	if err := await(t, "the impatient", impatient); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	close(f.hold)
+	for _, done := range unknown {
+		if err := await(t, "an unknown key", done); !errors.Is(err, ErrAssertion) {
+			t.Error(err)
+		}
+	}
+	if n := f.fetches.Load(); n != 2 {
+		t.Errorf("%d fetches, and not the first and one for all others", n)
+	}
+}
+
+// A fetch that its caller gave up says nothing to others; one that failed is the answer to all who waited.
+func TestVerify_AFetchThatWasGivenUpIsMadeByTheNext(t *testing.T) {
+	t.Parallel()
+	f, c := newForger(t, approvedAt)
+	f.hold, f.asked = make(chan struct{}), make(chan struct{}, 9)
+	ctx, cancel := context.WithCancel(t.Context())
+	first := f.asserting(ctx, t, c, "k")
+	await(t, "a fetch", f.asked)
+	second := f.asserting(t.Context(), t, c, "k")
+	cancel()
+	if err := await(t, "the first", first); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	await(t, "the fetch of the second", f.asked)
+	third := f.asserting(t.Context(), t, c, "k")
+	f.refuse.Store(true)
+	close(f.hold)
+	for _, done := range []chan error{second, third} {
+		var failed *keysError
+		if err := await(t, "a fetch that fails", done); !errors.As(err, &failed) {
+			t.Error(err)
+		}
+	}
+	f.refuse.Store(false)
+	if err := await(t, "a good fetch", f.asserting(t.Context(), t, c, "k")); err != nil {
+		t.Error(err)
 	}
 }

@@ -165,6 +165,7 @@ type State struct {
 	ExpiresAt        time.Time  `json:"expires_at"`
 	ResendAt         *time.Time `json:"resend_at"` // nil when no further message is possible
 	ChecksLeft       int        `json:"checks_left"`
+	Waiting          int        `json:"waiting"` // sign-ins that wait at the recipient, this one among them; 0 when it has ended
 	Deliveries       []Delivery `json:"deliveries"`
 }
 

@@ -56,16 +56,18 @@ type ResendReply struct {
 
 // StateReply tells where a challenge stands; cancel answers with it too.
 type StateReply struct {
-	State            string          `json:"state"`
-	Label            string          `json:"label"`
-	Channel          string          `json:"channel"`
-	Recipient        string          `json:"recipient"` // masked
-	Routes           []OfferedRoute  `json:"routes"`    // others that a resend may take
-	SupportReference string          `json:"support_reference"`
-	ExpiresAt        time.Time       `json:"expires_at"`
-	ResendAt         *time.Time      `json:"resend_at"`
-	ChecksLeft       int             `json:"checks_left"`
-	Deliveries       []DeliveryState `json:"deliveries"`
+	State            string         `json:"state"`
+	Label            string         `json:"label"`
+	Channel          string         `json:"channel"`
+	Recipient        string         `json:"recipient"` // masked
+	Routes           []OfferedRoute `json:"routes"`    // others that a resend may take
+	SupportReference string         `json:"support_reference"`
+	ExpiresAt        time.Time      `json:"expires_at"`
+	ResendAt         *time.Time     `json:"resend_at"`
+	ChecksLeft       int            `json:"checks_left"`
+	// Waiting counts the live challenges at the recipient, this one among them; 0 when it has ended.
+	Waiting    int             `json:"waiting"`
+	Deliveries []DeliveryState `json:"deliveries"`
 }
 
 // OfferedRoute is a proven route as a person may see it.

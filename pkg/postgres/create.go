@@ -18,8 +18,6 @@ type CreateFacts struct {
 	Workspace *account.Workspace
 	Login     *account.Login
 	Budget    *Budget
-	// Labels are those of the workspace's live challenges, as far as they are recorded.
-	Labels []string
 	// StoppedCountries are those to whose numbers nothing is sent for now.
 	StoppedCountries []string
 	// Broken names the table of a workspace or login whose MAC does not fit, or login_budgets when the login has none.
@@ -33,20 +31,12 @@ type Budget struct {
 	Locked   bool
 }
 
-// maxLabels bounds how many live labels of other logins are read; there are almost six thousand.
-const maxLabels = 500
-
-// createFactsSQL: $1 front-ends, $2 workspaces, $3 logins, $4 how many labels. It gives a row for each, in their order.
+// createFactsSQL: $1 front-ends, $2 workspaces, $3 logins. It gives a row for each, in their order.
 const createFactsSQL = `
 SELECT c.now, ` + frontEndColumns + `,
        w.id, w.name, w.main_email, coalesce(w.owner, ''), w.group_address, w.mac_key, w.mac,
        l.id, coalesce(l.email, ''), coalesce(l.phone, ''), CASE WHEN l.channel <> 'email' THEN l.channel ELSE '' END, l.role, l.locale, l.mac_key, l.mac,
        b.version, b.failures, b.locked_at IS NOT NULL,
-       ARRAY((SELECT label FROM challenges
-               WHERE workspace = q.workspace AND login = q.login AND ended_at IS NULL AND expires_at > c.now)
-             UNION ALL
-             (SELECT label FROM challenges
-               WHERE workspace = q.workspace AND ended_at IS NULL AND expires_at > c.now LIMIT $4)),
        ARRAY(SELECT region FROM sms_countries)
   FROM (SELECT clock_timestamp() AS now) AS c
  CROSS JOIN unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS q(front_end, workspace, login, n)
@@ -72,7 +62,7 @@ type createRow struct {
 	version                    *int64
 	failures                   []time.Time
 	locked                     bool
-	labels, stopped            []string
+	stopped                    []string
 }
 
 // fields are the places for the columns of createFactsSQL, in its order.
@@ -81,7 +71,7 @@ func (r *createRow) fields() []any {
 	return append(fields,
 		&r.wID, &r.wName, &r.wMail, &r.wOwner, &r.wGroup, &r.wKey, &r.wMAC,
 		&r.lID, &r.lMail, &r.lPhone, &r.lChannel, &r.lRole, &r.lLocale, &r.lKey, &r.lMAC,
-		&r.version, &r.failures, &r.locked, &r.labels, &r.stopped)
+		&r.version, &r.failures, &r.locked, &r.stopped)
 }
 
 // CreateFacts reads them in one statement, uncached; creates that wait together share it. It fails with ErrNoFrontEnd, or
@@ -97,7 +87,7 @@ func (d *Directory) readCreateFacts(ctx context.Context, creates []creating) ([]
 	for i, c := range creates {
 		frontEnds[i], workspaces[i], logins[i] = c.frontEnd, c.workspace, c.login
 	}
-	rows, err := d.db.pool.Query(ctx, createFactsSQL, frontEnds, workspaces, logins, maxLabels)
+	rows, err := d.db.pool.Query(ctx, createFactsSQL, frontEnds, workspaces, logins)
 	if err != nil {
 		return nil, fmt.Errorf("read the facts of a create: %w", scrub(err))
 	}
@@ -120,7 +110,7 @@ func (d *Directory) readCreateFacts(ctx context.Context, creates []creating) ([]
 
 // facts checks the row of one create.
 func (r *createRow) facts(d *Directory, workspace string) batch.Answer[CreateFacts] {
-	f := CreateFacts{Now: r.now.UTC(), Labels: r.labels, StoppedCountries: r.stopped}
+	f := CreateFacts{Now: r.now.UTC(), StoppedCountries: r.stopped}
 	var err error
 	f.FrontEnd, err = r.frontEnd.check(d)
 	if err != nil {

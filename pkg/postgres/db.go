@@ -16,7 +16,6 @@ import (
 
 	"doorcode/pkg/batch"
 	"doorcode/pkg/config"
-	"doorcode/pkg/limit"
 )
 
 // Settings of every pool, nats-postgres.md 10. The sum of MaxConns over all
@@ -44,7 +43,7 @@ type DB struct {
 	checks  *batch.Group[Check, judged]
 	facts   *batch.Group[string, Facts]
 	missing *batch.Group[Issued, bool]
-	takes   *batch.Group[CreateTake, limit.Answer]
+	takes   *batch.Group[CreateTake, Taken]
 }
 
 // over puts the statements over a pool.

@@ -32,18 +32,21 @@ func (db *DB) Settings() map[string]string { return db.pool.Config().ConnConfig.
 // arguments are for c1 and on.
 func OfOne(n int) map[string]Lookup {
 	var ids, workspaces, logins, frontEnds []string
-	var digests [][]byte
+	var digests, addresses [][]byte
 	var low, high []int32
 	for i := range n {
 		ids, workspaces, logins = append(ids, fmt.Sprint("c", i+1)), append(workspaces, fmt.Sprint("ws", (i+1)%100)), append(logins, fmt.Sprint("l", i+1))
 		frontEnds, digests = append(frontEnds, "web"), append(digests, []byte{byte(i)})
+		addresses = append(addresses, fmt.Append(nil, "a", (i+1)%100))
 		low, high = append(low, int32(i+1)), append(high, int32(i+1))
 	}
 	return map[string]Lookup{
 		"check":    {checkSQL, []any{Verifier, 20, ids[:1], digests[:1], low[:1], high[:1], digests[:1]}},
 		"checks":   {checkGroupSQL, []any{Verifier, 20, ids, digests, low, high, digests}},
 		"facts":    {factsSQL, []any{ids}},
-		"create":   {createFactsSQL, []any{frontEnds[:1], workspaces[:1], logins[:1], maxLabels}},
+		"create":   {createFactsSQL, []any{frontEnds[:1], workspaces[:1], logins[:1]}},
+		"live":     {liveSQL, []any{ids[0]}},
+		"labels":   {liveLabelsSQL, []any{addresses}},
 		"standing": {standingSQL, []any{ids[0]}},
 		"cancel":   {cancelSQL, []any{Verifier, ids[0]}},
 		"resend": {resendSQL, []any{

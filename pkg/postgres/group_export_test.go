@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"doorcode/pkg/batch"
-	"doorcode/pkg/limit"
 )
 
 // Alone returns the database with a statement for every call, as many at once as there are calls.
@@ -59,7 +58,7 @@ func (db *DB) CheckTogether(ctx context.Context, checks ...Check) []Judged {
 }
 
 // TakeTogether takes in one transaction.
-func (db *DB) TakeTogether(ctx context.Context, takes ...CreateTake) []batch.Answer[limit.Answer] {
+func (db *DB) TakeTogether(ctx context.Context, takes ...CreateTake) []batch.Answer[Taken] {
 	answers := db.takeGroup(ctx, takes)
 	for i := range answers {
 		if errors.Is(answers[i].Err, errApart) {

@@ -21,6 +21,14 @@ type CreateTake struct {
 	limit.Create
 }
 
+// Taken is what came of a take.
+type Taken struct {
+	limit.Answer
+	// Labels are those of the live challenges that go to the recipient of the take by their first route, as far as they
+	// are recorded.
+	Labels []string
+}
+
 // looseSQL makes the commit of a transaction not wait for the disk: a crash of the server may forget the last takes, which
 // a limit can bear and a sign-in's time can not (DESIGN 4).
 const looseSQL = `SET LOCAL synchronous_commit = off`
@@ -32,7 +40,7 @@ const looseSQL = `SET LOCAL synchronous_commit = off`
 //
 // Creates that wait together share the transaction and are decided one after the other, each by what those before it
 // left. One that is refused changes nothing for the others.
-func (db *DB) TakeCreate(ctx context.Context, c CreateTake) (limit.Answer, error) {
+func (db *DB) TakeCreate(ctx context.Context, c CreateTake) (Taken, error) {
 	limit.Sort(c.Wants)
 	for try := 1; ; try++ {
 		answer, err := ask(ctx, db.takes, c, db.takeOne)
@@ -47,30 +55,30 @@ func (db *DB) TakeCreate(ctx context.Context, c CreateTake) (limit.Answer, error
 const takeTries = 4
 
 // takeOne takes by itself.
-func (db *DB) takeOne(ctx context.Context, c CreateTake) (limit.Answer, error) {
+func (db *DB) takeOne(ctx context.Context, c CreateTake) (Taken, error) {
 	a := db.takeTogether(ctx, []CreateTake{c})[0]
 	return a.Value, a.Err
 }
 
 // takeGroup takes together. When one of them fails all, each takes by itself.
-func (db *DB) takeGroup(ctx context.Context, takes []CreateTake) []batch.Answer[limit.Answer] {
+func (db *DB) takeGroup(ctx context.Context, takes []CreateTake) []batch.Answer[Taken] {
 	answers := db.takeTogether(ctx, takes)
 	if len(takes) > 1 && ofOne(answers[0].Err) {
-		return alike[limit.Answer](len(takes), errApart)
+		return alike[Taken](len(takes), errApart)
 	}
 	return answers
 }
 
 // takeTogether is one transaction in two round trips: begin and lock, write and commit.
-func (db *DB) takeTogether(ctx context.Context, takes []CreateTake) []batch.Answer[limit.Answer] {
+func (db *DB) takeTogether(ctx context.Context, takes []CreateTake) []batch.Answer[Taken] {
 	held := holdings(takes)
-	var answers []batch.Answer[limit.Answer]
+	var answers []batch.Answer[Taken]
 	err := db.loose(ctx, held.lock, func(b *pgx.Batch) {
 		answers = held.decide(takes)
 		held.store(b)
 	})
 	if err != nil {
-		return alike[limit.Answer](len(takes), fmt.Errorf("take the limits of a create: %w", err))
+		return alike[Taken](len(takes), fmt.Errorf("take the limits of a create: %w", err))
 	}
 	return answers
 }
@@ -116,6 +124,12 @@ func undo(ctx context.Context, conn *pgx.Conn) error {
 }
 
 const (
+	// The most that a recipient gets in a day is far below the bound; there are almost six thousand labels.
+	liveLabelsSQL = `
+		SELECT q.n, ARRAY(SELECT label FROM challenges
+		                   WHERE address = q.address AND ended_at IS NULL AND expires_at > clock_timestamp() LIMIT 500)
+		  FROM unnest($1::bytea[]) WITH ORDINALITY AS q(address, n)`
+
 	// Budgets are locked in the order in which whoever locks several does it.
 	lockSlotsSQL = `
 		SELECT q.n, g.live_ids, g.live_until, g.live_entries
@@ -164,6 +178,7 @@ type held struct {
 	slots  map[slotsKey]*heldSlots
 	limits []rowKey
 	rows   map[rowKey]*heldRow
+	labels map[string][]string // by recipient
 }
 
 // heldSlots are the live places of a login. Without found there is no budget.
@@ -180,7 +195,7 @@ type heldRow struct {
 
 // holdings lists what some creates take from.
 func holdings(takes []CreateTake) *held {
-	h := &held{slots: map[slotsKey]*heldSlots{}, rows: map[rowKey]*heldRow{}}
+	h := &held{slots: map[slotsKey]*heldSlots{}, rows: map[rowKey]*heldRow{}, labels: map[string][]string{}}
 	for _, c := range takes {
 		login := c.slotsKey()
 		if h.slots[login] == nil {
@@ -202,8 +217,42 @@ func (c CreateTake) slotsKey() slotsKey { return slotsKey{workspace: c.Workspace
 
 func keyOf(w limit.Want) rowKey { return rowKey{dimension: w.Dimension, key: string(w.Key)} }
 
+// labelsOf returns the live labels at the recipient of a create.
+func (h *held) labelsOf(c CreateTake) []string {
+	for _, w := range c.Wants {
+		if w.Dimension == limit.Recipient {
+			return h.labels[string(w.Key)]
+		}
+	}
+	return nil
+}
+
+// readLabels reads the live labels at the recipients, before anything is locked.
+func (h *held) readLabels(b *pgx.Batch) {
+	var recipients [][]byte
+	for _, l := range h.limits {
+		if l.dimension == limit.Recipient {
+			recipients = append(recipients, []byte(l.key))
+		}
+	}
+	if len(recipients) == 0 {
+		return
+	}
+	b.Queue(liveLabelsSQL, recipients).Query(func(rows pgx.Rows) error {
+		var n int
+		var labels []string
+		_, err := pgx.ForEachRow(rows, []any{&n, &labels}, func() error {
+			h.labels[string(recipients[n-1])] = labels
+			labels = nil
+			return nil
+		})
+		return err
+	})
+}
+
 // lock locks and reads the rows; the server takes the locks in the order of the statements.
 func (h *held) lock(b *pgx.Batch) {
+	h.readLabels(b)
 	workspaces, logins := make([]string, len(h.logins)), make([]string, len(h.logins))
 	for i, l := range h.logins {
 		workspaces[i], logins[i] = l.workspace, l.login
@@ -237,8 +286,8 @@ func (h *held) lock(b *pgx.Batch) {
 }
 
 // decide lets each create take from what those before it left.
-func (h *held) decide(takes []CreateTake) []batch.Answer[limit.Answer] {
-	answers := make([]batch.Answer[limit.Answer], len(takes))
+func (h *held) decide(takes []CreateTake) []batch.Answer[Taken] {
+	answers := make([]batch.Answer[Taken], len(takes))
 	for i, c := range takes {
 		slots := h.slots[c.slotsKey()]
 		if !slots.found {
@@ -250,7 +299,7 @@ func (h *held) decide(takes []CreateTake) []batch.Answer[limit.Answer] {
 			state.Rows[j] = h.rows[keyOf(w)].Row
 		}
 		next, answer := state.Take(h.now, c.Create)
-		answers[i].Value = answer
+		answers[i].Value = Taken{Answer: answer, Labels: h.labelsOf(c)}
 		if answer.Refused != "" {
 			continue
 		}

@@ -20,11 +20,11 @@ func (s *stage) crowd() {
 		`INSERT INTO login_budgets (workspace, login) SELECT 'ws' || i % 100, 'l' || i FROM generate_series(1, 20000) i`,
 		`INSERT INTO challenges (id, stream_number, stream_sequence, workspace, login, login_version, front_end, purpose, label,
 		        support_reference, tag_key, digest_key, digest, routes, wrong_limit, hour_limit, day_limit, lock_limit,
-		        send_limit, state, created_at, resend_at, expires_at, ended_at)
+		        send_limit, state, created_at, resend_at, expires_at, ended_at, address)
 		 SELECT 'c' || i, 1, i, 'ws' || i % 100, 'l' || i, 1, 'web', 'sign_in', 'BCD', '4F72KQ9R', 1, 1,
 		        CASE WHEN i <= 2000 THEN 'x'::bytea END, '[{"channel": "email"}]', 5, 10, 20, 50, 5,
 		        CASE WHEN i <= 2000 THEN 'pending' ELSE 'approved' END, now(), now(), now() + interval '5 minutes',
-		        CASE WHEN i > 2000 THEN now() END FROM generate_series(1, 20000) i`,
+		        CASE WHEN i > 2000 THEN now() END, ('a' || i % 100)::bytea FROM generate_series(1, 20000) i`,
 		`INSERT INTO audit (id, at, kind, challenge_id, actor, detail)
 		 SELECT 'a' || i, now(), 'delivery.v1.attempted', 'c' || i, 'd', '{"send": 1, "number": 1}' FROM generate_series(1, 20000) i`,
 		`INSERT INTO limits (dimension, key) SELECT 'client', i::text::bytea FROM generate_series(1, 20000) i`,
@@ -40,10 +40,10 @@ func (s *stage) many(state string, from, to int) {
 	s.pg.Exec(s.t, `
 		INSERT INTO challenges (id, stream_number, stream_sequence, workspace, login, login_version, front_end, purpose, label,
 		       support_reference, tag_key, digest_key, digest, routes, wrong_limit, hour_limit, day_limit, lock_limit,
-		       send_limit, state, created_at, resend_at, expires_at, ended_at)
+		       send_limit, state, created_at, resend_at, expires_at, ended_at, address)
 		SELECT 'c' || i, 1, i, 'ws' || i % 100, 'l' || i, 1, 'web', 'sign_in', 'BCD', '4F72KQ9R', 1, 1,
 		       CASE WHEN $1 = 'pending' THEN 'x'::bytea END, '[{"channel": "email"}]', 5, 10, 20, 50, 5,
-		       $1, now(), now(), now() + interval '5 minutes', CASE WHEN $1 <> 'pending' THEN now() END
+		       $1, now(), now(), now() + interval '5 minutes', CASE WHEN $1 <> 'pending' THEN now() END, ('a' || i % 100)::bytea
 		  FROM generate_series($2::int, $3::int) AS i`, state, from, to)
 }
 

@@ -12,10 +12,11 @@ import (
 const recordChallengesSQL = `
 INSERT INTO challenges (id, stream_number, stream_sequence, workspace, login, login_version, front_end, purpose, label,
        support_reference, tag_key, digest_key, digest, routes, wrong_limit, hour_limit, day_limit, lock_limit, send_limit,
-       created_at, resend_at, expires_at)
+       created_at, resend_at, expires_at, address)
 SELECT x.id, x.stream_number, x.stream_sequence, x.workspace, x.login, x.login_version, x.front_end, x.purpose, x.label,
        x.support_reference, x.tag_key, x.digest_key, decode(x.digest, 'base64'), x.routes, x.wrong_limit, x.hour_limit,
-       x.day_limit, x.lock_limit, x.send_limit, x.created_at, x.resend_at, x.expires_at
+       x.day_limit, x.lock_limit, x.send_limit, x.created_at, x.resend_at, x.expires_at,
+       decode(x.routes -> 0 ->> 'address', 'base64')
   FROM (SELECT * FROM jsonb_to_recordset($1::jsonb) AS row(id text, stream_number int, stream_sequence bigint,
        workspace text, login text, login_version bigint, front_end text, purpose text, label text, support_reference text,
        tag_key smallint, digest_key smallint, digest text, routes jsonb, wrong_limit smallint, hour_limit smallint,

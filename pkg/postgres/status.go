@@ -26,7 +26,20 @@ type Live struct {
 	Routes    []int16 // of send 1, 2, ...
 	ResendAt  time.Time
 	Delivered []delivery.Fact // what is on record about the sends, in no order
+	// Waiting counts the live challenges of its purpose that go to the same recipient by their first route, as far as they
+	// are recorded: at least itself, or 0 when it has ended.
+	Waiting int
 }
+
+// liveSQL: $1 challenge.
+const liveSQL = `
+SELECT now.at, CASE WHEN c.state = 'pending' AND c.expires_at <= now.at THEN 'expired' ELSE c.state END,
+       c.wrong, c.wrong_limit, c.sends, c.send_limit, c.send_routes, c.resend_at,
+       CASE WHEN c.ended_at IS NOT NULL OR c.expires_at <= now.at THEN 0
+            ELSE greatest(1, (SELECT count(*) FROM challenges o
+                               WHERE o.address = c.address AND o.ended_at IS NULL AND o.expires_at > now.at AND o.purpose = c.purpose))
+       END
+  FROM (SELECT clock_timestamp() AS at) AS now, challenges c WHERE c.id = $1`
 
 // Live reads where a challenge and its messages stand, or fails with ErrNoChallenge.
 func (db *DB) Live(ctx context.Context, id string) (Live, error) {
@@ -36,11 +49,8 @@ func (db *DB) Live(ctx context.Context, id string) (Live, error) {
 	}
 	l := Live{Facts: facts}
 	var state string
-	err = db.pool.QueryRow(ctx, `
-		SELECT clock_timestamp(), CASE WHEN state = 'pending' AND expires_at <= clock_timestamp() THEN 'expired' ELSE state END,
-		       wrong, wrong_limit, sends, send_limit, send_routes, resend_at
-		  FROM challenges WHERE id = $1`, id).
-		Scan(&l.Now, &state, &l.Wrong, &l.WrongMax, &l.Sends, &l.SendMax, &l.Routes, &l.ResendAt)
+	err = db.pool.QueryRow(ctx, liveSQL, id).
+		Scan(&l.Now, &state, &l.Wrong, &l.WrongMax, &l.Sends, &l.SendMax, &l.Routes, &l.ResendAt, &l.Waiting)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Live{}, ErrNoChallenge
 	}

@@ -22,6 +22,41 @@ func TestPrompt_Journeys(t *testing.T) {
 	runsOut(t, s)
 }
 
+// TestPrompt_TwoPeopleAtOneMailbox walks journey 2.4 with edge cases 1 and 3: two people with one login and one mailbox ask
+// at the same moment, each is told which message is theirs, and who takes the other's harms nobody.
+func TestPrompt_TwoPeopleAtOneMailbox(t *testing.T) {
+	t.Parallel()
+	s := ownStandalone(t)
+	kim, robin := browsertest.Open(t, browsertest.Options{}), browsertest.Open(t, browsertest.Options{NoScript: true})
+	one, two := toPrompt(t, s, kim), toPrompt(t, s, robin)
+	if one == two {
+		t.Fatalf("both have the label %s", one)
+	}
+	first, second := codeFor(t, s, one), codeFor(t, s, two)
+	// Kim's page learns of Robin's sign-in by itself. Without a script a page says it when it is loaded.
+	kim.See("2 sign-ins are waiting at this address; yours is " + one + ".")
+	kim.Accessible("two sign-ins wait")
+	eventually(t, "both are on record", func() bool {
+		robin.Visit(robin.URL())
+		return strings.Contains(robin.Text(), "2 sign-ins are waiting at this address; yours is "+two+".")
+	})
+	// Robin takes Kim's message: that is a wrong code here, and Kim's sign-in is unharmed.
+	typeCode(robin, first)
+	robin.See("That is not the code for " + two + ". 4 tries left. Check that the message says " + two + ".")
+	kim.Type("#code", first)
+	kim.Press("form.code button")
+	kim.At("http://" + s.demo + "/home")
+	// Now nobody else waits there.
+	eventually(t, "one is left", func() bool {
+		robin.Visit(robin.URL())
+		return strings.Contains(robin.Text(), "Several people may sign in") && !strings.Contains(robin.Text(), "are waiting")
+	})
+	typeCode(robin, second)
+	robin.See("The code was right")
+	robin.Leave(func() { robin.Press("main button") })
+	robin.At("http://" + s.demo + "/home")
+}
+
 // toPrompt passes the password step of the demo and waits for doorcode's page; it returns the label.
 func toPrompt(t *testing.T, s *standalone, b *browsertest.Tab) (label string) {
 	t.Helper()

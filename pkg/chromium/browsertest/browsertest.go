@@ -25,6 +25,7 @@ import (
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 
 	"doorcode/pkg/chromium"
@@ -53,6 +54,8 @@ type Options struct {
 	NoScript bool
 	// Insecure takes certificates that nobody vouches for, those of httptest.
 	Insecure bool
+	// Ahead is how far the browser's clock is before the right time; negative: behind.
+	Ahead time.Duration
 }
 
 // Open starts a browser with one tab; both end with the test.
@@ -83,6 +86,11 @@ func Open(t testing.TB, o Options) *Tab {
 	err = chromedp.Do(ctx)
 	if err == nil {
 		_, err = chromedp.Call(ctx, emulation.SetTimezoneOverride, emulation.SetTimezoneOverrideParams{TimezoneID: "Europe/Amsterdam"})
+	}
+	if err == nil && o.Ahead != 0 {
+		_, err = chromedp.Call(ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{
+			Source: fmt.Sprintf("{ const right = Date.now; Date.now = () => right() + %d; }", o.Ahead.Milliseconds()),
+		})
 	}
 	if err != nil {
 		t.Fatalf("start browser: %v", err)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
 
 	"doorcode/pkg/challenge"
@@ -138,10 +139,19 @@ func (c Config) validatePages() []error {
 			problems = append(problems, fmt.Errorf("DOORCODE_AUTH_PUBLIC_URL: %w", err))
 		}
 	}
-	if u, err := url.Parse(c.SupportURL); c.SupportURL != "" && (err != nil || (u.Scheme != "https" && u.Scheme != "mailto")) {
+	if c.SupportURL != "" && !supports(c.SupportURL) {
 		problems = append(problems, errors.New("DOORCODE_AUTH_SUPPORT_URL: it is no https or mailto address"))
 	}
 	return problems
+}
+
+// supports reports whether an address may stand on a page for whoever needs help: a web page, or a mailbox.
+func supports(address string) bool {
+	u, err := url.Parse(address)
+	if err != nil {
+		return false
+	}
+	return u.Scheme == "https" && u.Hostname() != "" || u.Scheme == "mailto" && strings.Contains(u.Opaque, "@")
 }
 
 // validateSMS refuses countries that are none, and text messages that nothing caps or seals.

@@ -268,21 +268,6 @@ func TestCreate_RefusesASpentOrLockedLogin(t *testing.T) {
 	}
 }
 
-func TestCreate_AvoidsTheLabelsOfLiveChallenges(t *testing.T) {
-	t.Parallel()
-	h := start(t, nil)
-	h.settle(t)
-	seen := map[string]bool{}
-	for range 5 {
-		var c created
-		h.must(t, 201, create("bert")).into(t, &c)
-		seen[c.Label] = true
-	}
-	if len(seen) < 4 { // Nothing is recorded here; a clash stays possible and rare.
-		t.Errorf("the labels are %v", seen)
-	}
-}
-
 func TestSEC09_AnAddressChangedInTheDatabaseSendsNothing(t *testing.T) {
 	t.Parallel()
 	h := start(t, nil)

@@ -38,6 +38,32 @@ func TestPrompt_SpeaksTheLanguageOfTheChallengeElseOfTheBrowser(t *testing.T) {
 	}
 }
 
+// R10.3 and journey 2.4: whoever shares a mailbox is told that others wait there, and which message is theirs.
+func TestPrompt_SaysHowManySignInsWaitAtTheRecipient(t *testing.T) {
+	t.Parallel()
+	s := play(t, nil)
+	address, _ := s.prompt(t)
+	p := s.person(t)
+	for waiting, want := range map[int]string{
+		0: "Several people may sign in", 1: "Several people may sign in",
+		2: "<strong>2</strong> sign-ins are waiting at this address; yours is <strong>KRT</strong>.", 12: "<strong>12</strong> sign-ins",
+	} {
+		s.set(func() { s.state.Waiting = waiting })
+		p.open(address)
+		if !strings.Contains(p.body, want) || waiting < 2 && strings.Contains(p.body, "are waiting") {
+			t.Errorf("%d: no %s in\n%s", waiting, want, p.body)
+		}
+	}
+	s.set(func() {
+		textsFirst(s)
+		s.state.Waiting = 2
+	})
+	p.ask(http.MethodGet, p.page, nil, func(r *http.Request) { r.Header.Set("Accept-Language", "nl") })
+	if !strings.Contains(p.body, "aanmeldingen op deze telefoon; die van jou is <strong>KRT</strong>") {
+		t.Error(p.body)
+	}
+}
+
 func TestPrompt_TwoTabsWithTwoChallengesDoNotMeet(t *testing.T) {
 	t.Parallel()
 	s := play(t, nil)

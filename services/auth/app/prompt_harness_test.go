@@ -41,8 +41,9 @@ type scene struct {
 	orders   []event.ResendRequest
 	cancels  int
 	returned []url.Values
-	origins  []string // of what was posted back
-	visited  []string // paths that browsers asked auth for
+	origins  []string            // of what was posted back
+	visited  []string            // paths that browsers asked auth for
+	before   func(*http.Request) // is called with each of them first
 }
 
 // plain is the state of a challenge of which one message was accepted.
@@ -64,7 +65,12 @@ func play(t testing.TB, change func(*app.Config)) *scene {
 	s := &scene{state: plain()}
 	var serve sync.Map // the handler comes later than its address
 	s.pages = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.set(func() { s.visited = append(s.visited, r.Method+" "+r.URL.Path) })
+		s.set(func() {
+			s.visited = append(s.visited, r.Method+" "+r.URL.Path)
+			if s.before != nil {
+				s.before(r)
+			}
+		})
 		h, _ := serve.Load("handler")
 		h.(http.Handler).ServeHTTP(w, r) //nolint:forcetypeassert // stored below
 	}))

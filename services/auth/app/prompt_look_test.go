@@ -81,6 +81,7 @@ func looks() []look {
 		{"queued", delivery("queued", "Your message is on its way."), nil},
 		{"sending", delivery("sending", "Sending takes longer than usual; we keep trying."), nil},
 		{"accepted", nil, nil},
+		{"waiting", func(s *scene) { s.state.Waiting = 2 }, nil},
 		{"delivered", delivery("delivered", "Accepted by example.com; if it is not in the inbox, look for it in the spam folder."), nil},
 		{"deferred", func(s *scene) { delivery("deferred", deferred)(s); other(s) }, nil},
 		{"failed", delivery("failed", refused), nil},
@@ -93,6 +94,7 @@ func looks() []look {
 		{"malformed", nil, typing("12ab")},
 		{"lasttry", refusing(422, "wrong_code", 0, 0), typing("111111")},
 		{"toomany", refusing(429, "too_many", 0, 35*time.Minute), typing("111111")},
+		{"toomany-short", refusing(429, "too_many", 0, 3*time.Minute), typing("111111")},
 		{"early", func(s *scene) {
 			s.order = func(event.ResendRequest) (event.ResendReply, *pkgproblem.Problem) {
 				p := pkgproblem.New(429, "resend_too_early", "Wait.")
@@ -102,6 +104,7 @@ func looks() []look {
 		}, func(b *browsertest.Tab) { b.Press(".ways button") }},
 		{"expired", ended("expired"), nil},
 		{"used", ended("approved"), nil},
+		{"used-again", func(s *scene) { ended("approved")(s); refusing(422, "used", 0, 0)(s) }, typing("111111")},
 		{"exhausted", ended("exhausted"), nil},
 		{"canceled", ended("canceled"), nil},
 		{"unavailable", func(s *scene) { s.away = true }, nil},

@@ -153,20 +153,23 @@ func TestConfig_RefusesAddressesThatNoPageMayHave(t *testing.T) {
 	h := start(t, nil)
 	good := h.config(t)
 	for name, spoil := range map[string]func(*app.Config){
-		"DOORCODE_AUTH_PUBLIC_URL":  func(c *app.Config) { c.PublicURL = "http://sign-in.example.com" },
-		"DOORCODE_AUTH_PUBLIC_URL:": func(c *app.Config) { c.PublicURL = "https://sign-in.example.com/door" },
-		"DOORCODE_AUTH_SUPPORT_URL": func(c *app.Config) { c.SupportURL = "javascript:alert(1)" },
+		"DOORCODE_AUTH_PUBLIC_URL":     func(c *app.Config) { c.PublicURL = "http://sign-in.example.com" },
+		"DOORCODE_AUTH_PUBLIC_URL:":    func(c *app.Config) { c.PublicURL = "https://sign-in.example.com/door" },
+		"DOORCODE_AUTH_SUPPORT_URL":    func(c *app.Config) { c.SupportURL = "javascript:alert(1)" },
+		"DOORCODE_AUTH_SUPPORT_URL:":   func(c *app.Config) { c.SupportURL = "https:///help" },
+		"DOORCODE_AUTH_SUPPORT_URL::":  func(c *app.Config) { c.SupportURL = "https://:443/help" },
+		"DOORCODE_AUTH_SUPPORT_URL:::": func(c *app.Config) { c.SupportURL = "mailto:" },
 	} {
 		c := good
 		spoil(&c)
 		err := c.Validate()
-		if err == nil || !strings.Contains(err.Error(), strings.TrimSuffix(name, ":")) {
+		if err == nil || !strings.Contains(err.Error(), strings.TrimRight(name, ":")) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	for _, address := range []string{"", "https://sign-in.example.com", "https://sign-in.example.com:8443/", "http://127.0.0.1:8080", "http://localhost", "http://[::1]:80"} {
 		c := good
-		c.PublicURL, c.SupportURL = address, "mailto:help@example.com"
+		c.PublicURL, c.SupportURL = address, "mailto:help@example.com?subject=Sign-in"
 		if err := c.Validate(); err != nil {
 			t.Errorf("%s: %v", address, err)
 		}

@@ -2,6 +2,8 @@ package app_test
 
 import (
 	"encoding/json"
+	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -64,6 +66,8 @@ func TestPrompt_TheScriptFollowsWhatHappens(t *testing.T) {
 	})
 	b.See("Accepted by example.com.")
 	bustest.Wait(t, "the button can be pressed", func() bool { return b.Is("button[name=channel]:enabled") })
+	s.change(t, func() { s.state.Waiting = 2 })
+	b.See("2 sign-ins are waiting at this address; yours is KRT.")
 	// A right code leads back by itself.
 	b.Type("#code", "482917")
 	b.Press("form.code button")
@@ -92,6 +96,47 @@ func TestPrompt_AnEndElsewhereIsShownByItself(t *testing.T) {
 	b.See("If you need support, say")
 	b.Leave(func() { b.Press("main a.button") })
 	b.See("Sign in again")
+}
+
+// Clocks of people's machines are wrong by minutes and hours: what is left is what the server says.
+func TestPrompt_CountsDownByTheServersClock(t *testing.T) {
+	t.Parallel()
+	s := play(t, nil)
+	for name, ahead := range map[string]time.Duration{"ahead": time.Hour, "behind": -time.Hour} {
+		s.serveAnew()
+		s.set(func() { s.state.ResendAt = new(time.Now().Add(5 * time.Minute)) })
+		address, _ := s.prompt(t)
+		b := browsertest.Open(t, browsertest.Options{Insecure: true, Ahead: ahead})
+		b.Visit(address)
+		if got := regexp.MustCompile(`Time left: (8|9|10):\d\d`).FindString(b.Text()); got == "" {
+			t.Errorf("%s: what is left in\n%s", name, b.Text())
+		}
+		b.See("You can ask for another message in 4:")
+		bustest.Wait(t, "the script follows", func() bool { return strings.HasSuffix(s.seen()[len(s.seen())-1], "/events") })
+		s.change(t, func() { s.state.ResendAt = new(time.Now().Add(150 * time.Second)) })
+		b.See("You can ask for another message in 2:")
+		if !b.Is("button[name=channel]:disabled") {
+			t.Errorf("%s: the button for another message can be pressed before its time", name)
+		}
+	}
+}
+
+// A page whose time is over asks for no more news, for as long as it is open: it shows how it ended.
+func TestPrompt_AfterItsTimeItLooksOnceAndLeavesOff(t *testing.T) {
+	t.Parallel()
+	s := play(t, nil)
+	s.set(func() {
+		s.state.ExpiresAt = time.Now().Add(-time.Second)
+		s.before = func(r *http.Request) { s.away = s.away || strings.HasSuffix(r.URL.Path, "/events") }
+	})
+	address, _ := s.prompt(t)
+	b := browsertest.Open(t, browsertest.Options{Insecure: true})
+	b.Visit(address)
+	b.See("Not possible at the moment")
+	page := strings.TrimPrefix(s.seen()[1], "GET ")
+	if got, want := s.seen(), []string{"GET /prompt", "GET " + page, "GET " + page + "/events", "GET " + page}; !slices.Equal(got, want) {
+		t.Errorf("asked for were %v, not %v", got, want)
+	}
 }
 
 func TestPrompt_SaysThatTheBrowserIsOffline(t *testing.T) {

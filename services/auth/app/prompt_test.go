@@ -223,6 +223,7 @@ func TestPrompt_SaysHowItEndedAndOffersTheOneThingToDo(t *testing.T) {
 		{422, "closed", 0, 0, "canceled", "This sign-in was closed", ""},
 		{422, "closed", 0, 0, "pending", "This sign-in was closed", ""}, // The record lags behind.
 		{429, "too_many", 0, 35 * time.Minute, "pending", "until <time datetime=", "2100"},
+		{429, "too_many", 0, 3 * time.Minute, "pending", "come back to this page and type it", "180"},
 	} {
 		s.serveAnew()
 		s.refuse(c.status, c.code, c.left, c.after)
@@ -233,6 +234,9 @@ func TestPrompt_SaysHowItEndedAndOffersTheOneThingToDo(t *testing.T) {
 		res := p.code("482917")
 		if res.StatusCode != c.status || !strings.Contains(p.body, c.want) || res.Header.Get("Retry-After") != c.retryAfter {
 			t.Errorf("%s: %d, Retry-After %q\n%s", c.code, res.StatusCode, res.Header.Get("Retry-After"), p.body)
+		}
+		if main := strings.Contains(p.body, `class="button" href="`+s.back.URL); main == (c.code == "too_many" || c.left > 0) {
+			t.Errorf("%s: to start again is the main thing to do: %v", c.code, main)
 		}
 		ends := c.left == 0
 		if back := strings.Contains(p.body, `href="`+s.back.URL+`/signed-in"`); back != ends {
@@ -258,6 +262,83 @@ func TestP7_ThePromptSaysThatItCannotAskAndWhenToTryAgain(t *testing.T) {
 	s.set(func() { s.away = true })
 	if res := p.code("482917"); res.StatusCode != http.StatusServiceUnavailable || len(s.checks) != 0 {
 		t.Errorf("check: %d", res.StatusCode)
+	}
+}
+
+// The answer to a right code was lost, and the page loaded again says that the code was used: it takes the same code once
+// more, as the same check, whose answer the verifier gives again for a minute.
+func TestP7_APageWhoseRightCodeWasUsedTakesItOnceMore(t *testing.T) {
+	t.Parallel()
+	s := play(t, nil)
+	address, handle := s.prompt(t)
+	p := s.person(t)
+	p.open(address)
+	p.code("482917") // Nobody reads the answer.
+	s.set(func() { s.state.State, s.state.ResendAt = "approved", nil })
+	p.ask(http.MethodGet, p.page, nil, nil)
+	if !strings.Contains(p.body, "This code was used") || !strings.Contains(p.body, `name="code"`) || !strings.Contains(p.body, "Start again") {
+		t.Fatalf("the page is\n%s", p.body)
+	}
+	res := p.code("482917")
+	if res.StatusCode != http.StatusOK || hidden(p.body, "assertion") == "" || hidden(p.body, "handle") != handle {
+		t.Errorf("the same code: %d\n%s", res.StatusCode, p.body)
+	}
+	if len(s.checks) != 2 || s.checks[0].CheckID != s.checks[1].CheckID {
+		t.Errorf("checks %+v", s.checks)
+	}
+	// After the minute, and for any other code, it was used, and there is nothing more to type.
+	s.refuse(422, "used", 0, 0)
+	p.ask(http.MethodGet, p.page, nil, nil)
+	res = p.code("482917")
+	if res.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(p.body, "This code was used") || strings.Contains(p.body, `name="code"`) {
+		t.Errorf("after the minute: %d\n%s", res.StatusCode, p.body)
+	}
+	// Other ends offer no code.
+	for _, state := range []string{"expired", "exhausted", "canceled"} {
+		s.set(func() { s.state.State = state })
+		p.ask(http.MethodGet, p.page, nil, nil)
+		if strings.Contains(p.body, `name="code"`) {
+			t.Errorf("%s: a code can be typed", state)
+		}
+	}
+}
+
+// Forms are bounded before anybody is asked, whatever they hold, for all browsers of a page together; other pages
+// are not.
+func TestPrompt_APagePostsNoMoreThanAPersonCan(t *testing.T) {
+	t.Parallel()
+	s := play(t, nil)
+	s.refuse(422, "wrong_code", 4, 0)
+	address, _ := s.prompt(t)
+	p, twin := s.person(t), s.person(t)
+	p.open(address)
+	twin.open(address)
+	refused := 0
+	for n := range 80 {
+		who, below := p, []string{"/code", "/messages", "/cancel"}[n%3]
+		if n%2 == 0 {
+			who = twin
+		}
+		s.set(func() { s.state.State = "pending" })
+		if who.form == "" {
+			who.ask(http.MethodGet, who.page, nil, nil)
+		}
+		res := who.send(below, url.Values{"code": {"482917"}, "channel": {"email"}})
+		if res.StatusCode != http.StatusTooManyRequests {
+			continue
+		}
+		refused++
+		if res.Header.Get("Retry-After") == "" || !strings.Contains(who.body, "Nothing was checked, sent or counted") || !strings.Contains(who.body, "Try again") {
+			t.Fatalf("post %d: %v\n%s", n, res.Header, who.body)
+		}
+	}
+	if asked := len(s.checks) + len(s.orders) + s.cancels; refused == 0 || asked != 80-refused {
+		t.Errorf("%d of 80 posts were refused, and the verifier was asked %d times", refused, asked)
+	}
+	other, _ := s.prompt(t)
+	p.open(other)
+	if res := p.code("482917"); res.StatusCode != http.StatusUnprocessableEntity {
+		t.Errorf("another page: %d", res.StatusCode)
 	}
 }
 
@@ -320,6 +401,10 @@ func TestSEC18_AResendThatIsTooEarlySaysWhenAndSendsNothing(t *testing.T) {
 		if res := p.send("/messages", url.Values{"channel": {"email"}}); res.StatusCode != http.StatusTooManyRequests || !strings.Contains(p.body, want) {
 			t.Errorf("%s: %d\n%s", code, res.StatusCode, p.body)
 		}
+	}
+	// The buttons say to those who do not see the sentence what it says (WCAG 2.2, 3.3.1).
+	if !strings.Contains(p.body, `aria-describedby="problem"`) {
+		t.Error("the buttons are not described by what went wrong")
 	}
 	// The same form orders the same message: a double click sends once.
 	s.set(func() { s.orders = nil })

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -24,6 +25,7 @@ type wish struct {
 	scopes     []frontend.Scope
 	workspaces []string
 	origins    []string
+	nowhere    bool // no return origin at all
 }
 
 // wishes adds the flags of a wish to a set.
@@ -61,7 +63,16 @@ func wishes(set *flag.FlagSet) *wish {
 		w.origins = append(w.origins, origin)
 		return nil
 	})
+	set.BoolVar(&w.nowhere, "no-return-origins", false, "no hosted page may return anywhere: takes away those that are there")
 	return w
+}
+
+// validate refuses a wish that contradicts itself.
+func (w *wish) validate() error {
+	if w.nowhere && len(w.origins) > 0 {
+		return fmt.Errorf("-return-origin and -no-return-origins exclude each other; %w", errUsage)
+	}
+	return nil
 }
 
 // apply returns the front-end as it is wished for.
@@ -75,7 +86,7 @@ func (w *wish) apply(f frontend.FrontEnd) frontend.FrontEnd {
 	if len(w.workspaces) > 0 {
 		f.Workspaces, f.AllWorkspaces = w.workspaces, slices.Equal(w.workspaces, []string{everywhere})
 	}
-	if len(w.origins) > 0 {
+	if len(w.origins) > 0 || w.nowhere {
 		f.ReturnOrigins = w.origins
 	}
 	return f
@@ -92,7 +103,7 @@ func (c command) createAPIKey(ctx context.Context, args []string) error {
 		return err
 	}
 	id := words[0]
-	err = frontend.ValidateID(id)
+	err = cmp.Or(wanted.validate(), frontend.ValidateID(id))
 	if err != nil {
 		return err
 	}

@@ -105,6 +105,11 @@ func TestAPIKey_TakesReturnOriginsAndKeepsThemWhenNoneIsNamed(t *testing.T) {
 		t.Errorf("front-end %+v", f)
 	}
 	r.refused(t, 2, "return origin", "api-key", "create", "web", "-return-origin", "http://app.example.com")
+	r.refused(t, 2, "exclude each other", "api-key", "create", "web", "-return-origin", "https://app.example.com", "-no-return-origins")
+	r.create(t, "web", "-no-return-origins")
+	if f := r.frontEnd(t, "web"); len(f.ReturnOrigins) != 0 {
+		t.Errorf("front-end %+v", f)
+	}
 }
 
 func TestAPIKey_AgainIsANewKeyWithTheSameRights(t *testing.T) {

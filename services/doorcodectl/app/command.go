@@ -48,11 +48,13 @@ const usage = `doorcodectl, the commands of doorcode's operator
                                            that the process holds; passwords that are missing are made
   doorcodectl migrate                      bring the database to this version's schema
   doorcodectl streams apply [-plan]        show what would change on NATS, then change it; -plan only shows
-  doorcodectl api-key create ID [-name N] [-scopes challenges,directory] [-workspaces a,b] [-return-origin https://app.example.com]... [-out FILE]
+  doorcodectl api-key create ID [-name N] [-scopes challenges,directory] [-workspaces a,b] [-return-origin https://app.example.com]... [-no-return-origins] [-out FILE]
                                            make a front-end's API key and print it once. A new front-end has the
                                            scope challenges and all workspaces (*); for one that is there, what no
-                                           flag names stays as it is, and its former key ends. With -out the key
-                                           goes to FILE, and one that is there and still valid stays
+                                           flag names stays as it is, and its former key ends; -no-return-origins
+                                           takes its return origins away, and open pages lead there no
+                                           more. With -out the key goes to FILE, and one that is there and
+                                           still valid stays
   doorcodectl api-key remove ID            take a front-end's key away, at once
   doorcodectl front-end create NAME        make the NATS key NAME.nk of a front-end that asks over NATS, and an account
                                            of its own in front-ends.conf; NATS has to read that again

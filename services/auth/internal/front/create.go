@@ -107,6 +107,7 @@ type draft struct {
 	request   CreateRequest
 	facts     postgres.CreateFacts
 	decision  decide.Decision
+	labels    []string // of the live challenges at the first route's recipient
 }
 
 // requestID names the request on the bus and in the limits: a keyed hash of front-end, operation and idempotency key.
@@ -145,7 +146,7 @@ func (f *Front) facts(ctx context.Context, call Call, r CreateRequest) (postgres
 	return facts, nil
 }
 
-// take takes the limits and settles the challenge's id.
+// take takes the limits, settles the challenge's id and learns which labels are taken.
 func (f *Front) take(ctx context.Context, d *draft) error {
 	fresh, err := challenge.NewID()
 	if err != nil {
@@ -178,9 +179,9 @@ func (f *Front) take(ctx context.Context, d *draft) error {
 		return f.translate(ctx, err)
 	}
 	if answer.Refused != "" {
-		return limited(answer)
+		return limited(answer.Answer)
 	}
-	d.challenge = answer.Challenge
+	d.challenge, d.labels = answer.Challenge, answer.Labels
 	return nil
 }
 

@@ -45,7 +45,7 @@ func (f *Front) issue(d draft) (event.Event, error) {
 
 // describe fills in all of the event but code and routes.
 func (f *Front) describe(d draft) (event.Issued, error) {
-	label, err := challenge.DrawLabel(d.facts.Labels)
+	label, err := challenge.DrawLabel(d.labels)
 	if err != nil {
 		return event.Issued{}, err
 	}

@@ -30,6 +30,7 @@ type View struct {
 	ExpiresAt        time.Time             `json:"expires_at"`
 	ResendAt         *time.Time            `json:"resend_at"` // null when no further message is possible
 	ChecksLeft       int                   `json:"checks_left"`
+	Waiting          int                   `json:"waiting"` // sign-ins that wait at the recipient, this one among them; 0 when it has ended
 	Deliveries       []event.DeliveryState `json:"deliveries"`
 }
 
@@ -86,7 +87,7 @@ func (f *Front) view(ctx context.Context, call Call, handle, verb string) (View,
 	v := View{
 		State: s.State, Label: s.Label, Channel: s.Channel, Recipient: s.Recipient, Routes: s.Routes,
 		SupportReference: challenge.ShowReference(s.SupportReference), ExpiresAt: s.ExpiresAt.UTC(),
-		ResendAt: utc(s.ResendAt), ChecksLeft: s.ChecksLeft, Deliveries: s.Deliveries,
+		ResendAt: utc(s.ResendAt), ChecksLeft: s.ChecksLeft, Waiting: s.Waiting, Deliveries: s.Deliveries,
 	}
 	if v.Routes == nil {
 		v.Routes = []event.OfferedRoute{}

@@ -3,7 +3,6 @@ package pages
 import (
 	"encoding/json"
 	"net/http"
-	"time"
 
 	"doorcode/pkg/challenge"
 	"doorcode/pkg/problem"
@@ -93,9 +92,10 @@ func (h *Handler) back(a asked) {
 
 // update is what the script of a page learns.
 type update struct {
-	State    string     `json:"state"`
-	News     string     `json:"news"` // HTML, escaped as the page's own
-	ResendAt *time.Time `json:"resend_at"`
+	State string `json:"state"`
+	News  string `json:"news"`  // HTML, escaped as the page's own
+	Why   string `json:"why"`   // HTML as well: why there is a label
+	Again *int   `json:"again"` // seconds until one more message may be asked for; null for never
 }
 
 // events streams the news to the script of the page.
@@ -108,11 +108,19 @@ func (h *Handler) events(a asked) {
 	defer following.Close()
 	err = live.Serve(a.w, a.r, following, view, func(v front.View) ([]byte, error) {
 		p := h.describe(a, v, "")
-		news, err := a.face.news(p)
+		news, err := a.face.part("news", p)
 		if err != nil {
 			return nil, err
 		}
-		return json.Marshal(update{State: v.State, News: news, ResendAt: v.ResendAt})
+		why, err := a.face.part("why", p)
+		if err != nil {
+			return nil, err
+		}
+		u := update{State: v.State, News: news, Why: why}
+		if v.ResendAt != nil {
+			u.Again = &p.Again
+		}
+		return json.Marshal(u)
 	})
 	if err != nil {
 		h.failed(a, err)

@@ -43,6 +43,7 @@ type Handler struct {
 	cfg    Config
 	faces  map[string]*face // by language
 	policy policy
+	pace   *pace
 	origin *http.CrossOriginProtection
 	mux    *http.ServeMux
 	routes []httpserver.Route
@@ -59,7 +60,7 @@ func New(cfg Config) (*Handler, error) {
 	if cfg.Front == nil || cfg.Ring == nil || cfg.PublicURL == "" || cfg.Clock == nil || cfg.Log == nil {
 		return nil, errors.New("pages: a part of the configuration is missing")
 	}
-	h := &Handler{cfg: cfg, mux: http.NewServeMux(), origin: http.NewCrossOriginProtection()}
+	h := &Handler{cfg: cfg, mux: http.NewServeMux(), origin: http.NewCrossOriginProtection(), pace: newPace(cfg.Clock)}
 	// A proxy may change the Host header; the origin of the pages is known anyway.
 	err := h.origin.AddTrustedOrigin(cfg.PublicURL)
 	if err != nil {
@@ -134,7 +135,7 @@ func (h *Handler) within(f func(asked)) http.HandlerFunc {
 }
 
 // posted is within for the page's own forms. A post of another origin, from another browser, or without the value that
-// only the page shows, is refused before anything is asked (SEC-58).
+// only the page shows, is refused before anything is asked (SEC-58), and so is one of too many.
 func (h *Handler) posted(f func(asked)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
@@ -154,7 +155,13 @@ func (h *Handler) posted(f func(asked)) http.HandlerFunc {
 			h.refused(w, r)
 			return
 		}
-		f(asked{session: s, face: choose(h.faces, s.Locale, r.Header.Get("Accept-Language")), w: w, r: r})
+		a := asked{session: s, face: choose(h.faces, s.Locale, r.Header.Get("Accept-Language")), w: w, r: r}
+		wait := h.pace.take(s.Page())
+		if wait > 0 {
+			h.ended(a, http.StatusTooManyRequests, end{kind: hurried, retry: wait})
+			return
+		}
+		f(a)
 	}
 }
 
@@ -243,7 +250,8 @@ func (h *Handler) cookie(w http.ResponseWriter, name, value string, seconds int)
 	})
 }
 
-// ParsePublicURL checks the address at which browsers reach the pages and returns it as an origin.
+// ParsePublicURL checks the address at which browsers reach the pages and returns it as an origin, as browsers write it:
+// without the port that the scheme has anyway (RFC 6454 §6.1).
 func ParsePublicURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
 	if err != nil || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
@@ -253,5 +261,9 @@ func ParsePublicURL(s string) (*url.URL, error) {
 	if u.Scheme != "https" && (u.Scheme != "http" || (host != "127.0.0.1" && host != "::1" && host != "localhost")) {
 		return nil, errors.New("it is https; http is for 127.0.0.1, [::1] and localhost")
 	}
-	return &url.URL{Scheme: u.Scheme, Host: strings.ToLower(u.Host)}, nil
+	host = strings.ToLower(u.Host)
+	if port := u.Port(); port == "" || u.Scheme == "https" && port == "443" || u.Scheme == "http" && port == "80" {
+		host = strings.TrimSuffix(host, ":"+port)
+	}
+	return &url.URL{Scheme: u.Scheme, Host: host}, nil
 }

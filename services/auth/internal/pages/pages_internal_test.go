@@ -115,3 +115,18 @@ func TestAccepts_ListsLanguagesByWeight(t *testing.T) {
 		}
 	}
 }
+
+// The origin of a page is compared with what browsers send, and they leave the usual port out.
+func TestParsePublicURL_WritesTheOriginAsBrowsersDo(t *testing.T) {
+	t.Parallel()
+	for given, want := range map[string]string{
+		"https://Sign-in.Example.com:443/": "https://sign-in.example.com", "https://sign-in.example.com:80": "https://sign-in.example.com:80",
+		"https://sign-in.example.com:8443": "https://sign-in.example.com:8443", "http://127.0.0.1:80": "http://127.0.0.1",
+		"http://localhost:443": "http://localhost:443", "http://[::1]:80": "http://[::1]", "http://[::1]": "http://[::1]", "https://a.example:": "https://a.example",
+	} {
+		u, err := ParsePublicURL(given)
+		if err != nil || u.String() != want {
+			t.Errorf("%s: %v, %v", given, u, err)
+		}
+	}
+}

@@ -29,9 +29,9 @@ type page struct {
 type codePage struct {
 	page
 	front.View
-	Left     time.Duration
-	Once     string // names what the forms ask for, so that a reload counts and sends nothing
-	Again    time.Duration
+	Left     int       // seconds until the code dies, by our clock: the browser's may be wrong
+	Again    int       // seconds until one more message may be asked for; 0 for now
+	Once     string    // names the message that the forms would order, so that a double click or a reload orders it once
 	Messages []message // newest first
 	Live     bool      // the script follows what happens
 	Checks   string    // the kind of things to check
@@ -61,7 +61,8 @@ func (h *Handler) state(a asked) (front.View, bool) {
 		return view, false
 	}
 	if view.State != string(challenge.Pending) {
-		h.ended(a, http.StatusOK, end{kind: view.State, view: view})
+		// The answer to a right code may have been lost: it is given again to whoever types the code again.
+		h.ended(a, http.StatusOK, end{kind: view.State, view: view, again: view.State == string(challenge.Approved)})
 		return view, false
 	}
 	return view, true
@@ -103,9 +104,9 @@ func (h *Handler) showHelp(a asked) {
 // describe says in words where a challenge stands.
 func (h *Handler) describe(a asked, view front.View, title string) codePage {
 	now := h.cfg.Clock()
-	p := codePage{page: h.page(a, title), View: view, Left: view.ExpiresAt.Sub(now), Once: rand.Text(), Live: true, Checks: "way"}
+	p := codePage{page: h.page(a, title), View: view, Left: seconds(view.ExpiresAt.Sub(now)), Once: rand.Text(), Live: true, Checks: "way"}
 	if view.ResendAt != nil {
-		p.Again = max(view.ResendAt.Sub(now), 0)
+		p.Again = seconds(view.ResendAt.Sub(now))
 	}
 	for i := len(view.Deliveries) - 1; i >= 0; i-- {
 		p.Messages = append(p.Messages, a.face.message(view.Deliveries[i], len(view.Routes) > 0))
@@ -115,6 +116,9 @@ func (h *Handler) describe(a asked, view front.View, title string) codePage {
 	}
 	return p
 }
+
+// seconds is a wait in whole seconds, rounded up; one that is over is 0.
+func seconds(d time.Duration) int { return int((max(d, 0) + time.Second - 1) / time.Second) }
 
 // message puts the state of a delivery into words, with the best that a person can do in it.
 func (f *face) message(d event.DeliveryState, others bool) message {
@@ -147,10 +151,10 @@ func checksFor(channel, status string) string {
 	return "way"
 }
 
-// news is the part of the prompt that changes by itself.
-func (f *face) news(p codePage) (string, error) {
+// part is one of the parts of the prompt that change by themselves: news or why.
+func (f *face) part(name string, p codePage) (string, error) {
 	var b bytes.Buffer
-	err := f.templates.ExecuteTemplate(&b, "news", p)
+	err := f.templates.ExecuteTemplate(&b, name, p)
 	return b.String(), err
 }
 
@@ -158,6 +162,7 @@ func (f *face) news(p codePage) (string, error) {
 const (
 	tooMany     = "toomany"
 	unavailable = "unavailable"
+	hurried     = "hurried"
 	gone        = "gone" // the front-end may no longer be led back to
 )
 
@@ -166,6 +171,7 @@ type end struct {
 	kind  string // the state of the challenge, or one of the above
 	view  front.View
 	retry time.Duration
+	again bool // the code may be typed again
 }
 
 // endPage is what the end of a page shows.
@@ -174,7 +180,9 @@ type endPage struct {
 	Text      string // the sentence without a time
 	Key       string // of the sentence with one
 	Time      *time.Time
-	Retry     bool // it is worth trying again here
+	Retry     string // key of the sentence on the button, when it is worth trying again here; empty when it is not
+	Wait      bool   // and starting again is not worth it before the time
+	Again     bool   // the code may be typed again
 	Reference string
 }
 
@@ -182,18 +190,23 @@ type endPage struct {
 func (h *Handler) ended(a asked, status int, e end) {
 	p := endPage{
 		page: h.page(a, a.face.text("ended."+e.kind+".title")), Reference: e.view.SupportReference,
-		Key: "ended." + e.kind + ".text", Text: a.face.text("ended." + e.kind + ".text"), Retry: e.kind == unavailable,
+		Key: "ended." + e.kind + ".text", Text: a.face.text("ended." + e.kind + ".text"), Again: e.again,
 	}
 	switch {
 	case e.kind == tooMany:
-		p.Time = new(h.cfg.Clock().Add(e.retry))
+		p.Time, p.Wait = new(h.cfg.Clock().Add(e.retry)), true
+		if p.Time.Before(a.session.ExpiresAt) { // The page outlives the wait.
+			p.Key, p.Retry = "ended.toomany.stay", "help.back"
+		}
+	case e.kind == unavailable, e.kind == hurried:
+		p.Retry = "ended.retry"
 	case e.kind == string(challenge.Expired) && e.view.ExpiresAt.IsZero():
 		p.Text = a.face.text("ended.expired.text.plain")
 	case e.kind == string(challenge.Expired):
 		p.Time = &e.view.ExpiresAt
 	}
 	if e.retry > 0 {
-		a.w.Header().Set("Retry-After", strconv.Itoa(int((e.retry+time.Second-1)/time.Second)))
+		a.w.Header().Set("Retry-After", strconv.Itoa(seconds(e.retry)))
 	}
 	h.render(a.w, a.face, status, "'self'", "ended", p)
 }

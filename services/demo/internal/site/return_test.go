@@ -95,10 +95,10 @@ func TestSEC08_TheWayBackLetsNobodyInByItself(t *testing.T) {
 	t.Parallel()
 	h, _ := newSite(t, "http://127.0.0.1:8080", `{"decision":"required","handle":"h","prompt_url":"http://127.0.0.1:8080/prompt"}`)
 	begun := post(t, h, "/sign-in", password+"&way=hosted", "same-origin", nil)
-	for name, answer := range map[string]*httptest.ResponseRecorder{"a pending sign-in": begun, "no session": nil} {
+	for why, answer := range map[string]*httptest.ResponseRecorder{"proves nothing for this sign-in": begun, "No sign-in is waiting": nil} {
 		w := post(t, h, "/signed-in", "assertion=approved&handle=h", "http://127.0.0.1:8080", answer)
-		if w.Code != http.StatusSeeOther || w.Header().Get("Location") != "/" || len(w.Result().Cookies()) != 0 {
-			t.Errorf("%s: %d, to %s", name, w.Code, w.Header().Get("Location"))
+		if w.Code != http.StatusForbidden || !strings.Contains(w.Body.String(), why) || len(w.Result().Cookies()) != 0 {
+			t.Errorf("%s: %d, to %s\n%s", why, w.Code, w.Header().Get("Location"), w.Body)
 		}
 	}
 	if w := post(t, h, "/signed-in", "assertion=approved&handle=h", "https://evil.example", begun); w.Code != http.StatusForbidden {
@@ -106,5 +106,38 @@ func TestSEC08_TheWayBackLetsNobodyInByItself(t *testing.T) {
 	}
 	if w := post(t, h, "/sign-in", password, "cross-site", nil); w.Code != http.StatusForbidden {
 		t.Errorf("another site signs in: %d", w.Code)
+	}
+}
+
+// A session belongs to a host: who opened the site as localhost would come back to 127.0.0.1 without one.
+func TestSite_IsReachedUnderTheOneNameThatDoorcodeLeadsBackTo(t *testing.T) {
+	t.Parallel()
+	h, _ := newSite(t, "http://127.0.0.1:8080", `{}`)
+	for host, want := range map[string]string{
+		"localhost:8090": "http://127.0.0.1:8090/code?a=b", "[::1]:8090": "http://127.0.0.1:8090/code?a=b", "127.0.0.1:8090": "/",
+		"localhost:9999": "/", "demo.example:8090": "/", "localhost": "/", "%zz": "/",
+	} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/code?a=b", http.NoBody)
+		r.Host = host
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if got := w.Header().Get("Location"); got != want { // Without a session /code leads to the start.
+			t.Errorf("%s leads to %q, not %q", host, got, want)
+		}
+	}
+}
+
+// What cannot be checked is said, and the same post may be sent again.
+func TestSite_SaysThatAProofCannotBeCheckedAtTheMoment(t *testing.T) {
+	t.Parallel()
+	h, _ := newSite(t, "http://127.0.0.1:8080", `{"decision":"required","handle":"h","prompt_url":"http://127.0.0.1:8080/prompt"}`)
+	begun := post(t, h, "/sign-in", password+"&way=hosted", "same-origin", nil)
+	// The stand-in answers the public keys with 201: they are not to be had.
+	unsigned := "eyJhbGciOiJFZERTQSIsImtpZCI6ImsifQ.eyJpc3MiOiJkb29yY29kZSJ9." + strings.Repeat("A", 86)
+	for range 2 {
+		w := post(t, h, "/signed-in", "assertion="+unsigned+"&handle=h", "http://127.0.0.1:8080", begun)
+		if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), "Load this page again") || len(w.Result().Cookies()) != 0 {
+			t.Errorf("%d\n%s", w.Code, w.Body)
+		}
 	}
 }

@@ -15,6 +15,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -101,7 +103,36 @@ func (s *Site) Handler() http.Handler {
 	mux.HandleFunc("GET "+returnPath, s.startAgain)
 	mux.HandleFunc("GET /home", s.showHome)
 	mux.HandleFunc("POST /sign-out", s.signOut)
-	return s.protection.Handler(s.secured(mux))
+	return s.protection.Handler(s.secured(s.oneHost(mux)))
+}
+
+// oneHost leads whoever opens the site under another name of the machine itself
+// to the one at which doorcode's page leads back: a session belongs to a host.
+func (s *Site) oneHost(next http.Handler) http.Handler {
+	public, err := url.Parse(s.public)
+	if err != nil {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if (r.Method != http.MethodGet && r.Method != http.MethodHead) || !alias(r.Host, public) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		there := url.URL{Scheme: public.Scheme, Host: public.Host, Path: r.URL.Path, RawQuery: r.URL.RawQuery}
+		http.Redirect(w, r, there.String(), http.StatusTemporaryRedirect)
+	})
+}
+
+// alias reports whether a Host header is another name of the machine itself
+// than that of an address, with the same port.
+func alias(host string, there *url.URL) bool {
+	here, err := url.Parse("//" + host)
+	if err != nil {
+		return false
+	}
+	names := []string{"localhost", "127.0.0.1", "::1"}
+	return here.Port() == there.Port() && here.Hostname() != there.Hostname() &&
+		slices.Contains(names, here.Hostname()) && slices.Contains(names, there.Hostname())
 }
 
 // secured adds the headers that every page has. Browsers hold the answer to a
@@ -192,21 +223,37 @@ const returnPath = "/signed-in"
 // pending sign-in. The handle is the one of the session, not of the post.
 func (s *Site) comeBack(w http.ResponseWriter, r *http.Request) {
 	p := s.sessions.pending(r)
-	if p == nil {
-		http.Redirect(w, r, "/", http.StatusSeeOther)
+	switch {
+	case p == nil && s.sessions.person(r) != nil: // Sent twice: the first has signed in.
+		http.Redirect(w, r, "/home", http.StatusSeeOther)
+		return
+	case p == nil:
+		s.notIn(w, http.StatusForbidden, "No sign-in is waiting in this browser. Please start again.")
 		return
 	}
 	person, err := s.doorcode.Verify(r.Context(), p.Handle, r.PostFormValue("assertion"))
 	if err != nil {
 		s.log.Warn("assertion not accepted", "error", err)
 	}
-	s.enter(w, r, p, person, err)
+	switch {
+	case errors.Is(err, client.ErrAssertion):
+		s.notIn(w, http.StatusForbidden, "What came back proves nothing for this sign-in, so you are not signed in. Please start again.")
+	case err != nil:
+		s.notIn(w, http.StatusServiceUnavailable, "Your code was right, but we cannot check that at the moment. Load this page again to try once more, or start again.")
+	default:
+		s.enter(w, r, p, person)
+	}
+}
+
+// notIn is the login page with a sentence that says why nobody was let in.
+func (s *Site) notIn(w http.ResponseWriter, status int, why string) {
+	s.render(w, "login", status, view{Title: "Sign in", Message: why})
 }
 
 // enter turns the pending sign-in into a session, once.
-func (s *Site) enter(w http.ResponseWriter, r *http.Request, p *pending, person client.Person, err error) {
-	if err != nil || person.Workspace != Workspace || person.Login != Login || !s.sessions.finish(w, r, p.Handle, person) {
-		http.Redirect(w, r, "/", http.StatusSeeOther)
+func (s *Site) enter(w http.ResponseWriter, r *http.Request, p *pending, person client.Person) {
+	if person.Workspace != Workspace || person.Login != Login || !s.sessions.finish(w, r, p.Handle, person) {
+		s.notIn(w, http.StatusForbidden, "That was somebody else's sign-in, or one that has ended. Please start again.")
 		return
 	}
 	http.Redirect(w, r, "/home", http.StatusSeeOther)
@@ -252,7 +299,7 @@ func (s *Site) checkCode(w http.ResponseWriter, r *http.Request) {
 		s.codePage(w, r, http.StatusUnprocessableEntity, sentence(err))
 		return
 	}
-	s.enter(w, r, p, person, nil)
+	s.enter(w, r, p, person)
 }
 
 // resend asks for the same code once more.

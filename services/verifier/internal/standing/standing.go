@@ -133,7 +133,7 @@ func replyOf(l postgres.Live) event.StateReply {
 	reply := event.StateReply{
 		State: string(l.State), Label: l.Facts.Label, Channel: first.Channel, Recipient: first.Recipient,
 		Routes: []event.OfferedRoute{}, SupportReference: l.Facts.SupportReference, ExpiresAt: l.Facts.ExpiresAt,
-		Deliveries: []event.DeliveryState{},
+		Deliveries: []event.DeliveryState{}, Waiting: l.Waiting,
 	}
 	for _, r := range l.Facts.Routes[1:] {
 		reply.Routes = append(reply.Routes, event.OfferedRoute{Channel: r.Channel, Recipient: r.Recipient})
