@@ -23,6 +23,7 @@ import (
 	"doorcode/pkg/telemetry"
 	"doorcode/services/auth/internal/decide"
 	"doorcode/services/auth/internal/front"
+	"doorcode/services/auth/internal/hosted"
 	"doorcode/services/auth/internal/natsapi"
 	"doorcode/services/auth/internal/notice"
 	"doorcode/services/auth/internal/pages"
@@ -252,10 +253,15 @@ func (a *App) pages(f *front.Front) (web.Pages, error) {
 	if a.origin == "" {
 		return nil, nil //nolint:nilnil // No pages is a choice of the operator, and web knows it.
 	}
-	return pages.New(pages.Config{
-		Front: f, Ring: a.keys.Handle, PublicURL: a.origin, Brand: a.cfg.Brand, SupportURL: a.cfg.SupportURL,
-		Clock: time.Now, Log: a.tel.Log,
-	})
+	site, err := hosted.New(hosted.Config{PublicURL: a.origin, Brand: a.cfg.Brand, SupportURL: a.cfg.SupportURL, Log: a.tel.Log})
+	if err != nil {
+		return nil, err
+	}
+	err = pages.Add(pages.Config{Site: site, Front: f, Ring: a.keys.Handle, Clock: time.Now, Log: a.tel.Log})
+	if err != nil {
+		return nil, err
+	}
+	return site, nil
 }
 
 // watch reports the end of a listener that nobody stopped.
