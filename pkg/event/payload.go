@@ -34,6 +34,11 @@ type Issued struct {
 	Fingerprint []byte `json:"fingerprint"`
 	// Network is the client's address without its last part (/24 or /48).
 	Network string `json:"network,omitempty"`
+	// Browser is a keyed hash of the front-end's id of the browser and the
+	// login: it tells the browsers of one login apart and nothing else.
+	Browser []byte `json:"browser,omitempty"`
+	// Agent names browser and system in words of a closed set.
+	Agent string `json:"agent,omitempty"`
 }
 
 // Route is one proven way to the person, with the envelope that only the

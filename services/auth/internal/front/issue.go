@@ -73,6 +73,10 @@ func (f *Front) describe(d draft) (event.Issued, error) {
 	if known {
 		issued.Network = limit.Network(address)
 	}
+	if c := d.request.Client; c != nil {
+		issued.Agent = agent(c.UserAgent)
+		issued.Browser = f.browser(issued.Workspace, issued.Login, c.BrowserID)
+	}
 	return issued, nil
 }
 
