@@ -33,19 +33,22 @@ const (
 // Scope is a kind of requests that a key may make.
 type Scope string
 
-// The scopes. Directory is the power to sign in as anyone; a login page's key has Challenges alone.
+// The scopes. Directory is the power to sign in as anyone; a login page's key has Challenges alone. Settings opens the
+// hosted Security settings of any login of its workspaces, which shows masked addresses and changes nothing without a
+// code.
 const (
 	Challenges Scope = "challenges"
 	Directory  Scope = "directory"
+	Settings   Scope = "settings"
 )
 
 // ParseScope returns the scope of that name, or an error for any other.
 func ParseScope(s string) (Scope, error) {
 	switch scope := Scope(s); scope {
-	case Challenges, Directory:
+	case Challenges, Directory, Settings:
 		return scope, nil
 	}
-	return "", errors.New("a scope is challenges or directory")
+	return "", errors.New("a scope is challenges, directory or settings")
 }
 
 // FrontEnd is one login front-end and what its key may do.

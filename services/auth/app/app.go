@@ -27,6 +27,7 @@ import (
 	"doorcode/services/auth/internal/natsapi"
 	"doorcode/services/auth/internal/notice"
 	"doorcode/services/auth/internal/pages"
+	"doorcode/services/auth/internal/settings"
 	"doorcode/services/auth/internal/watch"
 	"doorcode/services/auth/internal/web"
 )
@@ -258,6 +259,10 @@ func (a *App) pages(f *front.Front) (web.Pages, error) {
 		return nil, err
 	}
 	err = pages.Add(pages.Config{Site: site, Front: f, Ring: a.keys.Handle, Clock: time.Now, Log: a.tel.Log})
+	if err != nil {
+		return nil, err
+	}
+	err = settings.Add(settings.Config{Site: site, Front: f, Log: a.tel.Log})
 	if err != nil {
 		return nil, err
 	}

@@ -46,7 +46,7 @@ type Faces struct {
 
 // Faces reads the templates (`templates/*.html`) and texts (`texts/*.json`) of a set of pages, once for each language.
 // The templates are given `top` and `bottom`, which every page begins and ends with, the functions `t`, `strong`,
-// `clock`, `left` and `lang`, and those in more. Its texts hold `problem.title`, the title of a page with a problem.
+// `clock`, `moment`, `left` and `lang`, and those in more. Its texts hold `problem.title`, the title of a page with a problem.
 func (s *Site) Faces(set fs.FS, more template.FuncMap) (*Faces, error) {
 	languages, err := ReadLanguages(set)
 	if err != nil {
@@ -55,7 +55,7 @@ func (s *Site) Faces(set fs.FS, more template.FuncMap) (*Faces, error) {
 	faces := &Faces{all: map[string]*Face{}}
 	for _, l := range languages {
 		t, err := template.New(l.name).Funcs(template.FuncMap{
-			"t": l.Text, "strong": l.Strong, "clock": Clock, "left": Left,
+			"t": l.Text, "strong": l.Strong, "clock": Clock, "moment": Moment, "left": Left,
 			"style":  func() template.CSS { return template.CSS(s.style) }, //nolint:gosec // It is our own file.
 			"script": func() template.JS { return template.JS(s.script) },  //nolint:gosec // It is our own file.
 			"lang":   func() string { return l.name },
@@ -151,6 +151,12 @@ func (s *Site) Open(w http.ResponseWriter, path string) {
 func Clock(t time.Time) template.HTML {
 	t = t.UTC()
 	return template.HTML(`<time datetime="` + t.Format(time.RFC3339) + `">` + t.Format("15:04") + ` UTC</time>`) //nolint:gosec // It has digits alone.
+}
+
+// Moment shows a day and a time of day. The script rewrites it in the browser's own zone and manner.
+func Moment(t time.Time) template.HTML {
+	t = t.UTC()
+	return template.HTML(`<time datetime="` + t.Format(time.RFC3339) + `" data-day>` + t.Format("2006-01-02 15:04") + ` UTC</time>`) //nolint:gosec // It has digits alone.
 }
 
 // Left shows a wait as minutes and seconds.
