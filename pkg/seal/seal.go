@@ -63,6 +63,10 @@ type Content struct {
 	CreatedAt time.Time `json:"created_at"` // of a notice: when it happened
 	ExpiresAt time.Time `json:"expires_at"`
 	UserAgent string    `json:"user_agent,omitempty"`
+	// Purpose is what the code is good for, empty for a sign-in, and About what
+	// an approval or a proof is about.
+	Purpose string `json:"purpose,omitempty"`
+	About   string `json:"about,omitempty"`
 	// Owner says that a notice is about the owner of the workspace and goes to
 	// the workspace's main address.
 	Owner bool `json:"owner,omitempty"`

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"doorcode/pkg/bus"
+	"doorcode/pkg/challenge"
 	"doorcode/pkg/delivery"
 	"doorcode/pkg/dispatch"
 	"doorcode/pkg/event"
@@ -186,6 +187,7 @@ func (p *Process) write(notice string, c seal.Content) (message.Message, error) 
 	return p.cfg.Renderer.Render(message.Facts{
 		Code: c.Code, Label: c.Label, Reference: c.Reference, Workspace: c.Workspace, Locale: c.Locale,
 		CreatedAt: c.CreatedAt, ExpiresAt: c.ExpiresAt, WrittenAt: p.cfg.Clock(), UserAgent: c.UserAgent,
+		Purpose: challenge.Purpose(c.Purpose), About: challenge.About(c.About),
 	})
 }
 

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"doorcode/pkg/challenge"
 	"doorcode/pkg/event"
 	"doorcode/pkg/message"
 )
@@ -109,6 +110,17 @@ func (r renderers) codes(language string, add func(string, message.Message, erro
 	}{{"code-sms", full}, {"code-sms-long", long}} {
 		m, err := r.sms.Render(c.facts)
 		add(c.name, m, err)
+	}
+	for _, p := range challenge.Purposes() {
+		for _, about := range p.Abouts() {
+			own := full
+			own.Purpose, own.About = p, about
+			name := string(p) + "-" + string(about)
+			m, err := r.email.Render(own)
+			add(name, m, err)
+			m, err = r.sms.Render(own)
+			add(name+"-sms", m, err)
+		}
 	}
 }
 

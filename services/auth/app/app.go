@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"doorcode/pkg/assertion"
 	"doorcode/pkg/bus"
 	"doorcode/pkg/delivery"
 	"doorcode/pkg/event"
@@ -86,6 +87,9 @@ func New(cfg Config, tel telemetry.Telemetry) (*App, error) {
 		a.keys.Channels[string(delivery.SMS)] = ring
 	}
 	a.jwks, err = readJWKS(cfg.JWKSFile)
+	if err == nil {
+		a.keys.Assertion, err = assertion.ParseJWKS(a.jwks)
+	}
 	err = errors.Join(append(problems, err)...)
 	if err != nil {
 		return nil, err
