@@ -115,13 +115,17 @@ type Outcome struct {
 	ChecksLeft       *int      `json:"checks_left,omitempty"` // of a rejected check
 }
 
-// Directory is the data of all directory.v1 events. It carries no address.
+// Directory is the data of all directory.v1 events. It carries no address and
+// nothing that anybody typed.
 type Directory struct {
-	Workspace string    `json:"workspace"`
-	Login     string    `json:"login,omitempty"`
-	Version   int64     `json:"version,omitempty"` // of the login, after the change
-	By        string    `json:"by"`                // the front-end, or the process
-	At        time.Time `json:"at"`
+	Workspace string `json:"workspace"`
+	Login     string `json:"login,omitempty"`
+	Version   int64  `json:"version,omitempty"` // of the login, after the change
+	By        string `json:"by"`                // the front-end, or the process
+	// About is the id of the invitation, request or change of a factor that the
+	// event tells of, if it tells of one.
+	About string    `json:"about,omitempty"`
+	At    time.Time `json:"at"`
 }
 
 // SendOf returns what a dispatcher has to do about an event, or ErrMalformed

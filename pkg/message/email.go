@@ -40,6 +40,7 @@ type letter struct {
 	Language, Subject, Preheader, Heading string
 	Code                                  string // empty in a notice
 	Lines                                 []string
+	Link, Press                           string // empty but in a notice that offers something
 	// Support is the last line up to the support reference, and After what
 	// follows that: it is read out, so it never breaks at its dash.
 	Support, Reference, After string
@@ -88,7 +89,7 @@ func (r *EmailRenderer) Render(f Facts) (Message, error) {
 	if err != nil {
 		return Message{}, err
 	}
-	browser, system := describe(f.UserAgent)
+	browser, system := Describe(f.UserAgent)
 	l := r.languages.choose(f.Locale)
 	about, err := f.about(l)
 	if err != nil {

@@ -4,9 +4,11 @@
 // One renderer serves one channel.
 //
 // It promises that a code stands in neither subject nor preview line, that it
-// is one unbroken run of digits, and that no message holds a link, an image or
-// anything that a stranger typed (R5.9): what is not of a closed form is left
-// out or refused. It sends nothing, keeps nothing and knows no clock.
+// is one unbroken run of digits, and that no message holds an image or, but for
+// the name that account.InertName leaves of it, anything that a stranger typed
+// (R5.9, R8.2): what is not of a closed form is left out or refused. No message
+// with a code holds a link, and a notice at most one. It sends nothing, keeps
+// nothing and knows no clock.
 //
 // The words of a language are one file in templates, those of all messages and
 // channels together, each under a key; the layouts are shared. So another
