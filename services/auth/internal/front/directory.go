@@ -224,6 +224,9 @@ func validLogin(l account.Login) error {
 	if account.ValidateID(l.ID) != nil {
 		return invalid("login", sentence(account.ErrID))
 	}
+	if account.IsPseudo(l.ID) {
+		return invalid("login", "Ids of this form are doorcode's own.")
+	}
 	if account.ValidateID(l.Workspace) != nil {
 		return invalid("workspace", sentence(account.ErrID))
 	}
