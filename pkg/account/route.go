@@ -9,9 +9,23 @@ type Route struct {
 	// Owner says that this is the workspace's main address, told about its
 	// primary login, whose codes go elsewhere: whoever reads it may be another.
 	Owner bool
-	// Why explains the route in one sentence that a person understands.
-	Why string
+	// Why explains the route in one sentence that a person understands, in
+	// English; Reason is its key in the texts of other languages.
+	Why    string
+	Reason Reason
 }
+
+// Reason says why a route is one.
+type Reason string
+
+// The reasons, one for each sentence.
+const (
+	SwitchedPhone Reason = "switched_phone" // codes go there, because the person switched
+	FurtherPhone  Reason = "further_phone"  // a code can go there as well
+	OwnEmail      Reason = "own_email"
+	MainEmail     Reason = "main_email" // of the primary login, which has none of its own
+	MainIsTold    Reason = "main_is_told"
+)
 
 // Routes says where a code goes (DESIGN 3, product.md S5). The first route is
 // the one of create; the others are proven too and serve a resend by the
@@ -41,7 +55,8 @@ func Addresses(w Workspace, l Login, texts bool) []Route {
 	}
 	return append(all, Route{
 		Channel: Email, Recipient: w.MainEmail, Group: w.GroupAddress, Owner: true,
-		Why: "The workspace's main e-mail address is told what happens to its primary login.",
+		Reason: MainIsTold,
+		Why:    "The workspace's main e-mail address is told what happens to its primary login.",
 	})
 }
 
@@ -50,11 +65,11 @@ func textRoutes(l Login, texts bool) []Route {
 	if l.Phone == "" || !texts {
 		return nil
 	}
-	why := "A code can also go to your phone as a text message."
+	r := Route{Channel: SMS, Recipient: l.Phone, Reason: FurtherPhone, Why: "A code can also go to your phone as a text message."}
 	if l.Channel == SMS {
-		why = "Your codes go to your phone as text messages, because you switched to them."
+		r.Reason, r.Why = SwitchedPhone, "Your codes go to your phone as text messages, because you switched to them."
 	}
-	return []Route{{Channel: SMS, Recipient: l.Phone, Why: why}}
+	return []Route{r}
 }
 
 // mailRoutes returns the one e-mail address of a login, if there is one.
@@ -65,6 +80,7 @@ func mailRoutes(w Workspace, l Login) []Route {
 			Channel:   Email,
 			Recipient: l.Email,
 			Group:     w.GroupAddress && CompareForm(l.Email) == CompareForm(w.MainEmail),
+			Reason:    OwnEmail,
 			Why:       "Your codes go to your own e-mail address.",
 		}}
 	case l.ID != "" && l.ID == w.Owner && w.MainEmail != "":
@@ -72,6 +88,7 @@ func mailRoutes(w Workspace, l Login) []Route {
 			Channel:   Email,
 			Recipient: w.MainEmail,
 			Group:     w.GroupAddress,
+			Reason:    MainEmail,
 			Why:       "Your codes go to the workspace's main e-mail address, because this is its primary login and has no address of its own.",
 		}}
 	}

@@ -78,6 +78,7 @@ type Retention struct {
 	Challenges time.Duration // after their expiry
 	Budgets    time.Duration // after the removal of their login
 	Limits     time.Duration // after their last use
+	SignIns    time.Duration // after they ended
 }
 
 // Clean removes up to limit rows of each kind that nobody needs any more and returns how many went.
@@ -86,7 +87,7 @@ func (db *DB) Clean(ctx context.Context, r Retention, limit int) (int, error) {
 	for _, c := range []struct {
 		sql  string
 		keep time.Duration
-	}{{cleanChallengesSQL, r.Challenges}, {cleanBudgetsSQL, r.Budgets}, {cleanLimitsSQL, r.Limits}} {
+	}{{cleanChallengesSQL, r.Challenges}, {cleanBudgetsSQL, r.Budgets}, {cleanLimitsSQL, r.Limits}, {cleanSignInsSQL, r.SignIns}} {
 		tag, err := db.pool.Exec(ctx, c.sql, c.keep, limit)
 		if err != nil {
 			return gone, fmt.Errorf("remove old rows: %w", scrub(err))

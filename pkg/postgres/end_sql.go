@@ -132,3 +132,10 @@ const cleanLimitsSQL = `
 DELETE FROM limits WHERE (dimension, key) IN (
     SELECT dimension, key FROM limits WHERE used_at < (SELECT clock_timestamp()) - $1::interval
      ORDER BY used_at LIMIT $2 FOR UPDATE SKIP LOCKED)`
+
+// cleanSignInsSQL locks nothing before it deletes: the verifier may not update these rows, and of two janitors one finds
+// them gone.
+const cleanSignInsSQL = `
+DELETE FROM sign_ins WHERE (workspace, login, ended_at, challenge_id) IN (
+    SELECT workspace, login, ended_at, challenge_id FROM sign_ins WHERE ended_at < (SELECT clock_timestamp()) - $1::interval
+     ORDER BY ended_at LIMIT $2)`

@@ -35,9 +35,7 @@ func (db *DB) Relay(ctx context.Context, limit int, publish func(context.Context
 			placed = append(placed, events[i].ID)
 		}
 		done, failed = len(placed), len(stuck)
-		_, err = tx.Exec(ctx, `
-			WITH gone AS (DELETE FROM outbox WHERE id = ANY($1))
-			UPDATE outbox SET created_at = clock_timestamp() WHERE id = ANY($2)`, placed, stuck)
+		_, err = tx.Exec(ctx, placedSQL, placed, stuck)
 		return err
 	})
 	if err != nil {
@@ -45,6 +43,22 @@ func (db *DB) Relay(ctx context.Context, limit int, publish func(context.Context
 	}
 	return done, failed, nil
 }
+
+// placedSQL: $1 the events that were published, $2 those that were not. Outcomes of sign-ins among the first become rows
+// of sign_ins; codes for a purpose of their own are no sign-ins.
+const placedSQL = `
+WITH gone AS (
+    DELETE FROM outbox WHERE id = ANY($1) RETURNING type, subject, at, data
+), noted AS (
+    INSERT INTO sign_ins (workspace, login, ended_at, challenge_id, started_at, channel, outcome, reason, network, browser, agent)
+    SELECT c.workspace, c.login, gone.at, c.id, c.created_at, gone.data ->> 'channel', substr(gone.type, length('challenge.v1.') + 1),
+           gone.data ->> 'reason', c.network, c.browser, c.agent
+      FROM gone JOIN challenges c ON c.id = gone.subject
+     WHERE gone.type IN ('challenge.v1.approved', 'challenge.v1.expired', 'challenge.v1.canceled', 'challenge.v1.exhausted')
+       AND c.purpose = 'sign_in'
+    ON CONFLICT DO NOTHING
+)
+UPDATE outbox SET created_at = clock_timestamp() WHERE id = ANY($2)`
 
 // waiting reads and locks the oldest events. They are taken because they exist and never because they are newer than
 // the last: rows become visible out of order (nats-postgres.md 4).

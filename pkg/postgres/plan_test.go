@@ -27,6 +27,10 @@ func (s *stage) crowd() {
 		        CASE WHEN i > 2000 THEN now() END, ('a' || i % 100)::bytea FROM generate_series(1, 20000) i`,
 		`INSERT INTO audit (id, at, kind, challenge_id, actor, detail)
 		 SELECT 'a' || i, now(), 'delivery.v1.attempted', 'c' || i, 'd', '{"send": 1, "number": 1}' FROM generate_series(1, 20000) i`,
+		`INSERT INTO sign_ins (workspace, login, ended_at, challenge_id, started_at, channel, outcome)
+		 SELECT 'ws' || i % 100, 'l' || i % 10000, now(), 'c' || i, now(), 'email', 'approved' FROM generate_series(1, 20000) i`,
+		`INSERT INTO outbox (id, type, source, subject, at, data)
+		 SELECT 'c' || i || '.approved', 'challenge.v1.approved', 'v', 'c' || i, now(), '{"channel": "email"}' FROM generate_series(1, 20000) i`,
 		`INSERT INTO limits (dimension, key) SELECT 'client', i::text::bytea FROM generate_series(1, 20000) i`,
 		`ANALYZE`,
 	} {

@@ -34,6 +34,8 @@ func TestP10_EachRoleDoesItsJobAndNothingElse(t *testing.T) {
 			"SELECT * FROM audit",
 			"SELECT * FROM outbox",
 			"DELETE FROM outbox",
+			"INSERT INTO sign_ins (workspace) VALUES ('x')",
+			"DELETE FROM sign_ins",
 			"INSERT INTO front_ends (id) VALUES ('x')",
 			"UPDATE front_ends SET scopes = '{directory}'",
 			"SELECT nextval('stream_numbers')",
@@ -49,6 +51,8 @@ func TestP10_EachRoleDoesItsJobAndNothingElse(t *testing.T) {
 			"UPDATE login_budgets SET removed_at = NULL",
 			"INSERT INTO login_budgets (workspace, login) VALUES ('w', 'l')",
 			"UPDATE outbox SET data = '{}'",
+			"SELECT * FROM settings_sessions",
+			"UPDATE sign_ins SET outcome = 'approved'",
 			"SELECT nextval('stream_numbers')",
 		}},
 	} {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"doorcode/pkg/assertion"
 	"doorcode/pkg/bus"
 	"doorcode/pkg/delivery"
 	"doorcode/pkg/event"
@@ -23,9 +24,12 @@ import (
 	"doorcode/pkg/telemetry"
 	"doorcode/services/auth/internal/decide"
 	"doorcode/services/auth/internal/front"
+	"doorcode/services/auth/internal/hosted"
 	"doorcode/services/auth/internal/natsapi"
 	"doorcode/services/auth/internal/notice"
 	"doorcode/services/auth/internal/pages"
+	"doorcode/services/auth/internal/settings"
+	"doorcode/services/auth/internal/ticket"
 	"doorcode/services/auth/internal/watch"
 	"doorcode/services/auth/internal/web"
 )
@@ -86,6 +90,9 @@ func New(cfg Config, tel telemetry.Telemetry) (*App, error) {
 		a.keys.Channels[string(delivery.SMS)] = ring
 	}
 	a.jwks, err = readJWKS(cfg.JWKSFile)
+	if err == nil {
+		a.keys.Assertion, err = assertion.ParseJWKS(a.jwks)
+	}
 	err = errors.Join(append(problems, err)...)
 	if err != nil {
 		return nil, err
@@ -192,8 +199,8 @@ func (a *App) tell(ctx context.Context, f *front.Front) error {
 			return a.bus.Consumer(ctx, event.StreamDirectory, bus.Notices)
 		},
 		Publisher: a.bus, Directory: postgres.NewDirectory(a.db, a.rows), Address: a.keys.Address,
-		Channels: a.keys.Channels, MayText: a.decisions().MayText, Alarm: f.Alarm, Clock: time.Now, Log: a.tel.Log,
-		Metrics: a.tel.Registry,
+		Channels: a.keys.Channels, MayText: a.decisions().MayText, Link: a.link, Alarm: f.Alarm, Clock: time.Now,
+		Log: a.tel.Log, Metrics: a.tel.Registry,
 	})
 	if err != nil {
 		return err
@@ -207,6 +214,14 @@ func (a *App) tell(ctx context.Context, f *front.Front) error {
 		return nil
 	})
 	return nil
+}
+
+// link is where a link in a mail is opened; without hosted pages there is no such place.
+func (a *App) link(l ticket.Link) string {
+	if a.origin == "" {
+		return ""
+	}
+	return a.origin + l.Address(a.keys.Handle)
 }
 
 // decisions are the settings of what is sent, and where to.
@@ -252,10 +267,19 @@ func (a *App) pages(f *front.Front) (web.Pages, error) {
 	if a.origin == "" {
 		return nil, nil //nolint:nilnil // No pages is a choice of the operator, and web knows it.
 	}
-	return pages.New(pages.Config{
-		Front: f, Ring: a.keys.Handle, PublicURL: a.origin, Brand: a.cfg.Brand, SupportURL: a.cfg.SupportURL,
-		Clock: time.Now, Log: a.tel.Log,
-	})
+	site, err := hosted.New(hosted.Config{PublicURL: a.origin, Brand: a.cfg.Brand, SupportURL: a.cfg.SupportURL, Log: a.tel.Log})
+	if err != nil {
+		return nil, err
+	}
+	err = pages.Add(pages.Config{Site: site, Front: f, Ring: a.keys.Handle, Clock: time.Now, Log: a.tel.Log})
+	if err != nil {
+		return nil, err
+	}
+	err = settings.Add(settings.Config{Site: site, Front: f, Log: a.tel.Log})
+	if err != nil {
+		return nil, err
+	}
+	return site, nil
 }
 
 // watch reports the end of a listener that nobody stopped.

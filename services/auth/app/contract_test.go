@@ -25,7 +25,7 @@ import (
 
 // allOf is a front-end that may do everything.
 func allOf(id string) frontend.FrontEnd {
-	return frontend.FrontEnd{ID: id, Scopes: []frontend.Scope{frontend.Challenges, frontend.Directory}, AllWorkspaces: true}
+	return frontend.FrontEnd{ID: id, Scopes: []frontend.Scope{frontend.Challenges, frontend.Directory, frontend.Settings}, AllWorkspaces: true}
 }
 
 // bustestReady waits until auth has the bus again.
@@ -76,6 +76,7 @@ func bad() []struct {
 		create    = "/v1/challenges"
 		workspace = "/v1/workspaces/w"
 		login     = "/v1/workspaces/w/logins/anna"
+		settings  = "/v1/settings-sessions"
 	)
 	long := strings.Repeat("x", 2001)
 	return []struct{ method, path, field, body string }{
@@ -105,6 +106,14 @@ func bad() []struct {
 		{"POST", create, "client.user_agent", `{"workspace":"w","login":"anna","client":{"user_agent":"` + long + `"}}`},
 		{"POST", create, "client.browser_id", `{"workspace":"w","login":"anna","client":{"browser_id":"a b"}}`},
 		{"POST", create, "client.host", `{"workspace":"w","login":"anna","client":{"host":"x"}}`},
+		{"POST", settings, "workspace", `{"login":"anna","return_url":"https://app.example/"}`},
+		{"POST", settings, "login", `{"workspace":"w","login":"a b","return_url":"https://app.example/"}`},
+		{"POST", settings, "return_url", `{"workspace":"w","login":"anna"}`},
+		{"POST", settings, "return_url", `{"workspace":"w","login":"anna","return_url":"https://thief.example/"}`},
+		{"POST", settings, "return_url", `{"workspace":"w","login":"anna","return_url":"javascript:alert(1)"}`},
+		{"POST", settings, "locale", `{"workspace":"w","login":"anna","return_url":"https://app.example/","locale":"en_US"}`},
+		{"POST", settings, "client.address", `{"workspace":"w","login":"anna","return_url":"https://app.example/","client":{"address":"x"}}`},
+		{"POST", settings, "email", `{"workspace":"w","login":"anna","return_url":"https://app.example/","email":"thief@example.org"}`},
 		{"PUT", workspace, "name", `{"main_email":"a@example.com"}`},
 		{"PUT", workspace, "name", `{"name":"a\r\nBcc: b@example.com","main_email":"a@example.com"}`},
 		{"PUT", workspace, "main_email", `{"name":"a"}`},

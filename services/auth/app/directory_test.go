@@ -36,7 +36,10 @@ func TestDirectory_PutIsIdempotent(t *testing.T) {
 	if h.version(t, "bert") != 1 || h.count(t, `SELECT count(*) FROM outbox`) != records || h.count(t, `SELECT count(*) FROM audit WHERE actor = 'front'`) != records {
 		t.Error("a put that changes nothing left a trace")
 	}
-	if diff := cmp.Diff(map[string]any{"workspace": "w", "id": "bert", "email": "bert@example.com", "channel": "email", "role": "member"}, h.shown(t, "/logins/bert")); diff != "" {
+	route := map[string]any{"channel": "email", "recipient": "b•••@example.com", "why": "Your codes go to your own e-mail address."}
+	if diff := cmp.Diff(map[string]any{
+		"workspace": "w", "id": "bert", "email": "bert@example.com", "channel": "email", "role": "member", "route": route,
+	}, h.shown(t, "/logins/bert")); diff != "" {
 		t.Error(diff)
 	}
 }

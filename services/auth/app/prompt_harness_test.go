@@ -85,7 +85,7 @@ func play(t testing.TB, change func(*app.Config)) *scene {
 	})
 	serve.Store("handler", s.app.Handler())
 	s.key = s.frontEnd(t, frontend.FrontEnd{
-		ID: "login-page", Scopes: []frontend.Scope{frontend.Challenges}, AllWorkspaces: true, ReturnOrigins: []string{s.back.URL},
+		ID: "login-page", Scopes: []frontend.Scope{frontend.Challenges, frontend.Settings}, AllWorkspaces: true, ReturnOrigins: []string{s.back.URL},
 	})
 	s.settle(t)
 	s.serve(t)

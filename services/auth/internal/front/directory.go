@@ -55,6 +55,8 @@ type Login struct {
 	Channel   string `json:"channel"`
 	Role      string `json:"role"`
 	Locale    string `json:"locale,omitempty"`
+	// Route is where a code would go now, for support; nil where it is not asked, and when there is no way.
+	Route *ShownRoute `json:"route,omitempty"`
 }
 
 // Entry is an entry of the directory with its ETag.
@@ -131,7 +133,7 @@ func (f *Front) RemoveWorkspace(ctx context.Context, call Call, id string) error
 	return nil
 }
 
-// Login shows a login. Its role is owner when its workspace says so.
+// Login shows a login, with where a code of it would go now. Its role is owner when its workspace says so.
 func (f *Front) Login(ctx context.Context, call Call, workspace, id string) (Entry[Login], error) {
 	_, err := f.keeperOf(ctx, call, workspace, id)
 	if err != nil {
@@ -141,7 +143,15 @@ func (f *Front) Login(ctx context.Context, call Call, workspace, id string) (Ent
 	if err != nil {
 		return Entry[Login]{}, f.translate(ctx, err)
 	}
-	return Entry[Login]{Shown: showLogin(l), ETag: etag}, nil
+	shown := showLogin(l)
+	routes, err := f.routes(ctx, workspace, id)
+	if err != nil {
+		return Entry[Login]{}, err
+	}
+	if len(routes) > 0 {
+		shown.Route = &routes[0]
+	}
+	return Entry[Login]{Shown: shown, ETag: etag}, nil
 }
 
 // PutLogin makes or replaces a login. The directory raises its version when a code of it may now go elsewhere or mean
@@ -213,6 +223,9 @@ func validWorkspace(w account.Workspace) error {
 func validLogin(l account.Login) error {
 	if account.ValidateID(l.ID) != nil {
 		return invalid("login", sentence(account.ErrID))
+	}
+	if account.IsPseudo(l.ID) {
+		return invalid("login", "Ids of this form are doorcode's own.")
 	}
 	if account.ValidateID(l.Workspace) != nil {
 		return invalid("workspace", sentence(account.ErrID))

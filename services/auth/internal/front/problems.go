@@ -20,6 +20,8 @@ const (
 	CodeDirectoryIntegrity  = "directory_integrity"
 	CodeOverloaded          = "overloaded"
 	CodeChanged             = "changed"
+	CodeNoPages             = "no_pages"
+	CodeUnknownSettings     = "unknown_settings"
 )
 
 // The answers of a create that are no problem codes: a challenge, and the same one once more.
@@ -53,6 +55,12 @@ func Unavailable() *problem.Problem {
 // unknownChallenge is the one answer to a handle that is malformed, foreign, or of no challenge.
 func unknownChallenge() *problem.Problem {
 	return problem.New(http.StatusNotFound, CodeUnknownChallenge, "There is no such challenge.")
+}
+
+// unknownSettings is the one answer to a link or cookie that opens no settings session, whatever the cause. It reaches
+// the hosted pages alone.
+func unknownSettings() *problem.Problem {
+	return problem.New(http.StatusNotFound, CodeUnknownSettings, "There is no such settings session.")
 }
 
 // overloaded is the answer before a request that cannot be served is taken in.

@@ -16,7 +16,7 @@ const (
 	resultRemoved   = "removed"  // the login is gone
 	resultNoAddress = "no_address"
 	resultTooLate   = "too_late"
-	resultEnded     = "ended" // the login is not under that lock any more
+	resultEnded     = "ended" // it does not hold any more
 )
 
 // What could not be asked, when the teller backs off.
@@ -67,4 +67,4 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 }
 
 // count counts one result.
-func (m *metrics) count(result string) { m.notices.WithLabelValues(kind, result).Inc() }
+func (m *metrics) count(kind, result string) { m.notices.WithLabelValues(kind, result).Inc() }

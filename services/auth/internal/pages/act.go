@@ -7,6 +7,7 @@ import (
 	"doorcode/pkg/challenge"
 	"doorcode/pkg/problem"
 	"doorcode/services/auth/internal/front"
+	"doorcode/services/auth/internal/hosted"
 	"doorcode/services/auth/internal/live"
 )
 
@@ -20,12 +21,12 @@ type donePage struct {
 // A code that is typed again in the same browser is the same check, whose answer may have been lost: it counts once (P7).
 func (h *Handler) check(a asked) {
 	approved, err := h.cfg.Front.Check(a.r.Context(), a.call(), a.session.Handle, front.CheckRequest{
-		Code: digits(a.r.PostFormValue("code")), CheckID: a.session.Form(),
+		Code: hosted.Digits(a.r.PostFormValue("code")), CheckID: a.session.Form(),
 	})
 	if err == nil {
 		// From here the assertion goes to the registered origin alone.
-		h.render(a.w, a.face, http.StatusOK, returning(a.session.ReturnURL), "done", donePage{
-			page: h.page(a, a.face.text("done.title")), Assertion: approved.Assertion, Handle: a.session.Handle,
+		h.cfg.Site.Render(a.w, a.face.Face, http.StatusOK, hosted.Returning(a.session.ReturnURL), "done", donePage{
+			page: h.page(a, a.face.Text("done.title")), Assertion: approved.Assertion, Handle: a.session.Handle,
 		})
 		return
 	}
@@ -42,7 +43,7 @@ func (h *Handler) check(a asked) {
 	case p.Code == string(challenge.RefusedUsed):
 		h.over(a, p.Status, challenge.Approved)
 	case p.Code == problem.CodeInvalidRequest:
-		h.code(a, p.Status, aboutCode, func(v front.View) string { return a.face.text("problem.malformed", "label", v.Label) })
+		h.code(a, p.Status, aboutCode, func(v front.View) string { return a.face.Text("problem.malformed", "label", v.Label) })
 	default:
 		h.failed(a, err)
 	}
@@ -70,7 +71,7 @@ func (h *Handler) resend(a asked) {
 		h.failed(a, err)
 		return
 	}
-	h.code(a, p.Status, aboutWays, func(front.View) string { return a.face.text(key, "left", left(p.RetryAfter)) })
+	h.code(a, p.Status, aboutWays, func(front.View) string { return a.face.Text(key, "left", hosted.Left(p.RetryAfter)) })
 }
 
 // cancel ends the challenge: "this was not me".
@@ -85,9 +86,7 @@ func (h *Handler) cancel(a asked) {
 
 // back leads to the page itself, so that a reload posts nothing again.
 func (h *Handler) back(a asked) {
-	h.policy.write(a.w.Header(), "'none'")
-	a.w.Header().Set("Location", a.path(""))
-	a.w.WriteHeader(http.StatusSeeOther)
+	h.cfg.Site.Lead(a.w, a.path(""))
 }
 
 // update is what the script of a page learns.

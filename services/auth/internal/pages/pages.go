@@ -9,9 +9,10 @@
 package pages
 
 import (
-	"context"
+	"embed"
 	"errors"
 	"fmt"
+	"html/template"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -19,96 +20,61 @@ import (
 	"strings"
 	"time"
 
-	"doorcode/pkg/httpserver"
 	"doorcode/pkg/keyring"
 	"doorcode/services/auth/internal/front"
+	"doorcode/services/auth/internal/hosted"
 	"doorcode/services/auth/internal/ticket"
 )
 
+//go:embed templates texts
+var files embed.FS
+
 // Config lists what the pages work with.
 type Config struct {
+	Site  *hosted.Site
 	Front *front.Front
 	// Ring is that of the handles; tickets and sessions are MAC'd under it.
-	Ring *keyring.Ring
-	// PublicURL is the origin at which browsers reach the pages: https, or http on a loopback host.
-	PublicURL string
-	// Brand is the product that people sign in to; SupportURL is where they get help, empty for nowhere.
-	Brand, SupportURL string
-	Clock             func() time.Time
-	Log               *slog.Logger
+	Ring  *keyring.Ring
+	Clock func() time.Time
+	Log   *slog.Logger
 }
 
 // Handler serves the pages.
 type Handler struct {
-	cfg    Config
-	faces  map[string]*face // by language
-	policy policy
-	pace   *pace
-	origin *http.CrossOriginProtection
-	mux    *http.ServeMux
-	routes []httpserver.Route
+	cfg   Config
+	faces *hosted.Faces
+	pace  *pace
 }
 
-// The bounds of a request.
-const (
-	longest = 12 * time.Second // the work on it, under the server's own bound
-	maxForm = 8 << 10
-)
-
-// New reads texts and templates.
-func New(cfg Config) (*Handler, error) {
-	if cfg.Front == nil || cfg.Ring == nil || cfg.PublicURL == "" || cfg.Clock == nil || cfg.Log == nil {
-		return nil, errors.New("pages: a part of the configuration is missing")
+// Add reads texts and templates and adds the pages to the site.
+func Add(cfg Config) error {
+	if cfg.Site == nil || cfg.Front == nil || cfg.Ring == nil || cfg.Clock == nil || cfg.Log == nil {
+		return errors.New("pages: a part of the configuration is missing")
 	}
-	h := &Handler{cfg: cfg, mux: http.NewServeMux(), origin: http.NewCrossOriginProtection(), pace: newPace(cfg.Clock)}
-	// A proxy may change the Host header; the origin of the pages is known anyway.
-	err := h.origin.AddTrustedOrigin(cfg.PublicURL)
+	faces, err := cfg.Site.Faces(files, template.FuncMap{"spell": spell})
 	if err != nil {
-		return nil, fmt.Errorf("pages: %w", err)
+		return fmt.Errorf("pages: %w", err)
 	}
-	h.faces, h.policy, err = readFaces()
-	if err != nil {
-		return nil, err
-	}
-	h.handle("GET", "/prompt", h.open)
-	h.handle("GET", "/prompt/{page}", h.within(h.showCode))
-	h.handle("GET", "/prompt/{page}/help", h.within(h.showHelp))
+	h := &Handler{cfg: cfg, faces: faces, pace: newPace(cfg.Clock)}
+	s := cfg.Site
+	s.Handle("GET", "/prompt", h.open)
+	s.Handle("GET", "/prompt/{page}", h.within(h.showCode))
+	s.Handle("GET", "/prompt/{page}/help", h.within(h.showHelp))
 	// The address of a post stays in the browser after an answer to it, and may be loaded again.
 	for _, form := range []string{"code", "messages", "cancel"} {
-		h.handle("GET", "/prompt/{page}/"+form, h.within(h.back))
+		s.Handle("GET", "/prompt/{page}/"+form, h.within(h.back))
 	}
-	h.handle("POST", "/prompt/{page}/code", h.posted(h.check))
-	h.handle("POST", "/prompt/{page}/messages", h.posted(h.resend))
-	h.handle("POST", "/prompt/{page}/cancel", h.posted(h.cancel))
-	h.add("GET", "/prompt/{page}/events", h.within(h.events)) // It lasts as long as the challenge.
-	return h, nil
-}
-
-// Routes lists the addresses of the pages.
-func (h *Handler) Routes() []httpserver.Route { return h.routes }
-
-// ServeHTTP answers a request for one of the routes.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
-
-// add adds an address.
-func (h *Handler) add(method, pattern string, f http.HandlerFunc) {
-	h.mux.HandleFunc(method+" "+pattern, f)
-	h.routes = append(h.routes, httpserver.Route{Method: method, Pattern: pattern})
-}
-
-// handle adds an address whose work is bounded in time.
-func (h *Handler) handle(method, pattern string, f http.HandlerFunc) {
-	h.add(method, pattern, func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithTimeout(r.Context(), longest)
-		defer cancel()
-		f(w, r.WithContext(ctx))
-	})
+	s.Handle("POST", "/prompt/{page}/code", h.posted(h.check))
+	s.Handle("POST", "/prompt/{page}/messages", h.posted(h.resend))
+	s.Handle("POST", "/prompt/{page}/cancel", h.posted(h.cancel))
+	s.Add("GET", "/prompt/{page}/events", h.within(h.events)) // It lasts as long as the challenge.
+	return nil
 }
 
 // asked is one request of a browser that has the session of the page.
 type asked struct {
 	session ticket.Session
-	face    *face
+	face    face
 	w       http.ResponseWriter
 	r       *http.Request
 }
@@ -130,7 +96,7 @@ func (h *Handler) within(f func(asked)) http.HandlerFunc {
 			h.lost(w, r, http.StatusNotFound)
 			return
 		}
-		f(asked{session: s, face: choose(h.faces, s.Locale, r.Header.Get("Accept-Language")), w: w, r: r})
+		f(asked{session: s, face: face{h.faces.Choose(s.Locale, r.Header.Get("Accept-Language"))}, w: w, r: r})
 	}
 }
 
@@ -138,9 +104,7 @@ func (h *Handler) within(f func(asked)) http.HandlerFunc {
 // only the page shows, is refused before anything is asked (SEC-58), and so is one of too many.
 func (h *Handler) posted(f func(asked)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-		err := h.origin.Check(r)
-		if err != nil {
+		if !h.cfg.Site.Own(w, r) {
 			h.refused(w, r)
 			return
 		}
@@ -149,13 +113,11 @@ func (h *Handler) posted(f func(asked)) http.HandlerFunc {
 			h.lost(w, r, http.StatusForbidden)
 			return
 		}
-		kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
-		err = r.ParseForm()
-		if err != nil || strings.TrimSpace(kind) != "application/x-www-form-urlencoded" || !s.Posted(r.PostFormValue("form")) {
+		if !hosted.ReadForm(r) || !s.Posted(r.PostFormValue("form")) {
 			h.refused(w, r)
 			return
 		}
-		a := asked{session: s, face: choose(h.faces, s.Locale, r.Header.Get("Accept-Language")), w: w, r: r}
+		a := asked{session: s, face: face{h.faces.Choose(s.Locale, r.Header.Get("Accept-Language"))}, w: w, r: r}
 		wait := h.pace.take(s.Page())
 		if wait > 0 {
 			h.ended(a, http.StatusTooManyRequests, end{kind: hurried, retry: wait})
@@ -173,25 +135,14 @@ func (h *Handler) open(w http.ResponseWriter, r *http.Request) {
 		h.lost(w, r, http.StatusNotFound)
 		return
 	}
-	a := asked{session: t.Open(), face: choose(h.faces, t.Locale, r.Header.Get("Accept-Language")), w: w, r: r}
+	a := asked{session: t.Open(), face: face{h.faces.Choose(t.Locale, r.Header.Get("Accept-Language"))}, w: w, r: r}
 	if !h.cfg.Clock().Before(t.ExpiresAt) {
 		h.ended(a, http.StatusGone, end{kind: "expired"})
 		return
 	}
 	h.keep(w, r, a.session)
-	header := w.Header()
-	h.policy.write(header, "'none'")
-	header.Set("Referrer-Policy", "no-referrer")
-	header.Set("Location", a.path(""))
-	w.WriteHeader(http.StatusSeeOther)
+	h.cfg.Site.Open(w, a.path(""))
 }
-
-// The names of cookies. `__Host-` binds a cookie to this very host and to https (RFC 6265bis §4.1.3); browsers do not
-// take it over plain http, where pages are served on a loopback host for development alone.
-const (
-	secureCookie = "__Host-doorcode-"
-	plainCookie  = "doorcode-"
-)
 
 // The life of a cookie, and the room for all of them.
 const (
@@ -199,16 +150,8 @@ const (
 	maxCookies = 6 << 10
 )
 
-// secure reports whether browsers reach the pages over TLS.
-func (h *Handler) secure() bool { return strings.HasPrefix(h.cfg.PublicURL, "https:") }
-
 // prefix begins the names of the cookies; each page has one of its own, so that two tabs do not meet.
-func (h *Handler) prefix() string {
-	if h.secure() {
-		return secureCookie
-	}
-	return plainCookie
-}
+func (h *Handler) prefix() string { return h.cfg.Site.CookiePrefix() }
 
 // session returns the session of the page in the address. It ends a while after the challenge.
 func (h *Handler) session(r *http.Request) (ticket.Session, bool) {
@@ -236,18 +179,11 @@ func (h *Handler) keep(w http.ResponseWriter, r *http.Request, s ticket.Session)
 		other, err := ticket.DecodeSession(h.cfg.Ring, c.Value)
 		room -= len(c.Value)
 		if err != nil || room < 0 || h.cfg.Clock().After(other.ExpiresAt) {
-			h.cookie(w, c.Name, "", -1)
+			h.cfg.Site.SetCookie(w, c.Name, "", -1)
 		}
 	}
 	life := s.ExpiresAt.Add(afterEnd).Sub(h.cfg.Clock())
-	h.cookie(w, h.prefix()+s.Page(), value, int(life.Seconds()))
-}
-
-// cookie sets a cookie, or takes it away.
-func (h *Handler) cookie(w http.ResponseWriter, name, value string, seconds int) {
-	http.SetCookie(w, &http.Cookie{ //nolint:gosec // It is Secure wherever browsers come over TLS, see secureCookie.
-		Name: name, Value: value, Path: "/", MaxAge: seconds, HttpOnly: true, Secure: h.secure(), SameSite: http.SameSiteLaxMode,
-	})
+	h.cfg.Site.SetCookie(w, h.prefix()+s.Page(), value, int(life.Seconds()))
 }
 
 // ParsePublicURL checks the address at which browsers reach the pages and returns it as an origin, as browsers write it:

@@ -11,18 +11,13 @@ import (
 	"doorcode/pkg/event"
 	"doorcode/pkg/problem"
 	"doorcode/services/auth/internal/front"
+	"doorcode/services/auth/internal/hosted"
 )
 
 // page is what every template has.
 type page struct {
-	Title    string
-	Brand    string
-	Problem  string // what went wrong, in one sentence; empty for nothing
-	About    string // the part of the page that it is about: code or ways
-	Path     string // of the page itself
-	Form     string // the value of its forms
+	hosted.Page
 	ReturnTo string
-	Support  string // link
 }
 
 // codePage is what the code prompt and the help page show.
@@ -46,10 +41,9 @@ type message struct {
 
 // page returns what every template has.
 func (h *Handler) page(a asked, title string) page {
-	return page{
-		Title: title, Brand: h.cfg.Brand, Path: a.path(""), Form: a.session.Form(), ReturnTo: a.session.ReturnURL,
-		Support: h.cfg.SupportURL,
-	}
+	p := page{Page: h.cfg.Site.Page(title), ReturnTo: a.session.ReturnURL}
+	p.Path, p.Form = a.path(""), a.session.Form()
+	return p
 }
 
 // state reads where the challenge stands. When it returns false the request is answered: the challenge has ended, or
@@ -85,9 +79,9 @@ func (h *Handler) code(a asked, status int, about string, wrong func(front.View)
 	if !ok {
 		return
 	}
-	p := h.describe(a, view, a.face.text("code.title."+view.Channel))
+	p := h.describe(a, view, a.face.Text("code.title."+view.Channel))
 	p.Problem, p.About = wrong(view), about
-	h.render(a.w, a.face, status, "'self'", "code", p)
+	h.cfg.Site.Render(a.w, a.face.Face, status, hosted.FormsHere, "code", p)
 }
 
 // showHelp is the page for whoever cannot get the code.
@@ -96,9 +90,9 @@ func (h *Handler) showHelp(a asked) {
 	if !ok {
 		return
 	}
-	p := h.describe(a, view, a.face.text("help.title"))
+	p := h.describe(a, view, a.face.Text("help.title"))
 	p.Live = false
-	h.render(a.w, a.face, http.StatusOK, "'self'", "help", p)
+	h.cfg.Site.Render(a.w, a.face.Face, http.StatusOK, hosted.FormsHere, "help", p)
 }
 
 // describe says in words where a challenge stands.
@@ -119,15 +113,26 @@ func (h *Handler) describe(a asked, view front.View, title string) codePage {
 
 // seconds is a wait in whole seconds, rounded up; one that is over is 0.
 func seconds(d time.Duration) int { return int((max(d, 0) + time.Second - 1) / time.Second) }
+// face is the pages in one language.
+type face struct{ *hosted.Face }
+
+// tries is the sentence about a wrong code.
+func (f face) tries(left int, label string) string {
+	key := "problem.wrong.other"
+	if left == 1 {
+		key = "problem.wrong.one"
+	}
+	return f.Text(key, "label", label, "left", strconv.Itoa(left))
+}
 
 // message puts the state of a delivery into words, with the best that a person can do in it.
-func (f *face) message(d event.DeliveryState, others bool) message {
-	m := message{DeliveryState: d, Words: d.Text, Advice: f.text("advice." + d.Status)}
-	own := f.text(statusWords + d.Status + "." + d.Channel)
+func (f face) message(d event.DeliveryState, others bool) message {
+	m := message{DeliveryState: d, Words: d.Text, Advice: f.Text("advice." + d.Status)}
+	own := f.Text(hosted.StatusWords + d.Status + "." + d.Channel)
 	if own != "" {
 		m.Words = own
 	}
-	better := f.text("advice." + d.Status + ".other")
+	better := f.Text("advice." + d.Status + ".other")
 	if others && better != "" {
 		m.Advice = better
 	}
@@ -152,9 +157,9 @@ func checksFor(channel, status string) string {
 }
 
 // part is one of the parts of the prompt that change by themselves: news or why.
-func (f *face) part(name string, p codePage) (string, error) {
+func (f face) part(name string, p codePage) (string, error) {
 	var b bytes.Buffer
-	err := f.templates.ExecuteTemplate(&b, name, p)
+	err := f.Execute(&b, name, p)
 	return b.String(), err
 }
 
@@ -189,8 +194,8 @@ type endPage struct {
 // ended writes the end of a page: what happened, and the one thing to do.
 func (h *Handler) ended(a asked, status int, e end) {
 	p := endPage{
-		page: h.page(a, a.face.text("ended."+e.kind+".title")), Reference: e.view.SupportReference,
-		Key: "ended." + e.kind + ".text", Text: a.face.text("ended." + e.kind + ".text"), Again: e.again,
+		page: h.page(a, a.face.Text("ended."+e.kind+".title")), Reference: e.view.SupportReference,
+		Key: "ended." + e.kind + ".text", Text: a.face.Text("ended." + e.kind + ".text"), Again: e.again,
 	}
 	switch {
 	case e.kind == tooMany:
@@ -201,14 +206,14 @@ func (h *Handler) ended(a asked, status int, e end) {
 	case e.kind == unavailable, e.kind == hurried:
 		p.Retry = "ended.retry"
 	case e.kind == string(challenge.Expired) && e.view.ExpiresAt.IsZero():
-		p.Text = a.face.text("ended.expired.text.plain")
+		p.Text = a.face.Text("ended.expired.text.plain")
 	case e.kind == string(challenge.Expired):
 		p.Time = &e.view.ExpiresAt
 	}
 	if e.retry > 0 {
 		a.w.Header().Set("Retry-After", strconv.Itoa(seconds(e.retry)))
 	}
-	h.render(a.w, a.face, status, "'self'", "ended", p)
+	h.cfg.Site.Render(a.w, a.face.Face, status, hosted.FormsHere, "ended", p)
 }
 
 // over is ended for a challenge of which only a refusal is known: the state tells more, if it can be read. It may lag.
@@ -252,8 +257,8 @@ func (h *Handler) refused(w http.ResponseWriter, r *http.Request) {
 
 // plain writes a page that knows of no challenge.
 func (h *Handler) plain(w http.ResponseWriter, r *http.Request, status int, kind string) {
-	f := choose(h.faces, "", r.Header.Get("Accept-Language"))
-	h.render(w, f, status, "'none'", "ended", endPage{
-		page: page{Title: f.text(kind + ".title"), Brand: h.cfg.Brand, Support: h.cfg.SupportURL}, Text: f.text(kind + ".text"),
+	f := h.faces.Choose("", r.Header.Get("Accept-Language"))
+	h.cfg.Site.Render(w, f, status, hosted.FormsNowhere, "ended", endPage{
+		page: page{Page: h.cfg.Site.Page(f.Text(kind + ".title"))}, Text: f.Text(kind + ".text"),
 	})
 }

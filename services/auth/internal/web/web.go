@@ -49,6 +49,7 @@ func New(f *front.Front, jwks []byte, pages Pages, tel telemetry.Telemetry) (*Ha
 	h.handle("DELETE", "/v1/challenges/{handle}", h.cancel)
 	h.handle("POST", "/v1/challenges/{handle}/checks", h.check)
 	h.handle("POST", "/v1/challenges/{handle}/deliveries", h.resend)
+	h.handle("POST", "/v1/settings-sessions", h.settings)
 	h.handle("GET", workspace, h.workspace)
 	h.handle("PUT", workspace, h.putWorkspace)
 	h.handle("DELETE", workspace, h.removeWorkspace)
@@ -139,6 +140,17 @@ func (h *Handler) resend(w http.ResponseWriter, r *http.Request) {
 	}
 	ordered, err := h.front.Resend(r.Context(), call, r.PathValue("handle"), body)
 	h.answer(w, r, http.StatusAccepted, ordered, err)
+}
+
+// settings answers 201 with a link that is good once.
+func (h *Handler) settings(w http.ResponseWriter, r *http.Request) {
+	var body front.SettingsRequest
+	call, ok := h.begin(w, r, &body)
+	if !ok {
+		return
+	}
+	link, err := h.front.StartSettings(r.Context(), call, body)
+	h.answer(w, r, http.StatusCreated, link, err)
 }
 
 // keys serves the public keys of the assertions to everybody.

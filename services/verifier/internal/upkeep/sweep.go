@@ -19,6 +19,7 @@ const (
 	cleanEvery  = 10 * time.Minute
 	dayLong     = 24 * time.Hour
 	streamsKeep = 7 * dayLong // the streams' MaxAge
+	signInsKeep = 30 * dayLong
 )
 
 // ender is what the sweep needs of Postgres.
@@ -118,7 +119,7 @@ func (j *Janitor) Once(ctx context.Context) error {
 
 // clean removes batch after batch of rows that served.
 func (j *Janitor) clean(ctx context.Context) error {
-	keep := postgres.Retention{Challenges: streamsKeep + dayLong, Budgets: dayLong, Limits: dayLong}
+	keep := postgres.Retention{Challenges: streamsKeep + dayLong, Budgets: dayLong, Limits: dayLong, SignIns: signInsKeep}
 	for {
 		gone, err := j.store.Clean(ctx, keep, cleanBatch)
 		if err != nil {

@@ -1,40 +1,39 @@
-package pages
+package hosted
 
 import (
-	"embed"
 	"encoding/json"
 	"fmt"
 	"html/template"
+	"io/fs"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
 )
 
-//go:embed texts/*.json
-var texts embed.FS
-
 // fallback is the language of everybody whose own has no file, and the file that names every text.
 const fallback = "en"
 
-// statusWords begin the keys of words about a message's status. English has none: there the verifier's own are shown.
-const statusWords = "status."
+// StatusWords begin the keys of words about a message's status. English has none: there the verifier's own are shown.
+const StatusWords = "status."
 
-// language holds the sentences of one file under their keys. `{name}` in a sentence is a place.
-type language struct {
+// Language holds the sentences of one file under their keys. `{name}` in a sentence is a place.
+type Language struct {
 	name      string
 	sentences map[string]string
 }
 
-// readLanguages reads every file in texts. A file that lacks a sentence of the English one, or has one more, is an error.
-func readLanguages() ([]language, error) {
-	files, err := texts.ReadDir("texts")
+// ReadLanguages reads every `texts/*.json` of a set of pages. A file that lacks a sentence of the English one, or has one
+// more, is an error.
+func ReadLanguages(set fs.FS) ([]Language, error) {
+	names, err := fs.Glob(set, "texts/*.json")
 	if err != nil {
 		return nil, fmt.Errorf("read texts: %w", err)
 	}
-	var all []language
-	for _, f := range files {
-		l := language{name: strings.TrimSuffix(f.Name(), ".json"), sentences: map[string]string{}}
-		data, err := texts.ReadFile("texts/" + f.Name())
+	var all []Language
+	for _, name := range names {
+		l := Language{name: strings.TrimSuffix(path.Base(name), ".json"), sentences: map[string]string{}}
+		data, err := fs.ReadFile(set, name)
 		if err != nil {
 			return nil, fmt.Errorf("read texts: %w", err)
 		}
@@ -44,7 +43,7 @@ func readLanguages() ([]language, error) {
 		}
 		all = append(all, l)
 	}
-	english := slices.IndexFunc(all, func(l language) bool { return l.name == fallback })
+	english := slices.IndexFunc(all, func(l Language) bool { return l.name == fallback })
 	if english < 0 {
 		return nil, fmt.Errorf("read texts: there is no %s.json", fallback)
 	}
@@ -58,7 +57,7 @@ func readLanguages() ([]language, error) {
 }
 
 // complete compares the keys and places of a language with the English ones.
-func (l language) complete(english language) error {
+func (l Language) complete(english Language) error {
 	for key, sentence := range english.sentences {
 		own, has := l.sentences[key]
 		if !has {
@@ -70,7 +69,7 @@ func (l language) complete(english language) error {
 	}
 	for key := range l.sentences {
 		_, known := english.sentences[key]
-		if !known && !strings.HasPrefix(key, statusWords) {
+		if !known && !strings.HasPrefix(key, StatusWords) {
 			return fmt.Errorf("read texts of %s: %s is no text of a page", l.name, key)
 		}
 	}
@@ -90,16 +89,22 @@ func places(sentence string) []string {
 	return slices.Compact(names)
 }
 
-// text returns a sentence with its places filled in: name, value, name, value.
-func (l language) text(key string, pairs ...string) string {
+// Name is the language's own, as in `nl`.
+func (l Language) Name() string { return l.name }
+
+// Sentences are all sentences under their keys, for tests of their form.
+func (l Language) Sentences() map[string]string { return l.sentences }
+
+// Text returns a sentence with its places filled in: name, value, name, value.
+func (l Language) Text(key string, pairs ...string) string {
 	for i := 0; i+1 < len(pairs); i += 2 {
 		pairs[i] = "{" + pairs[i] + "}"
 	}
 	return strings.NewReplacer(pairs...).Replace(l.sentences[key])
 }
 
-// strong is text as HTML: the sentence and the values are escaped, and the values stand out, unless they are HTML already.
-func (l language) strong(key string, pairs ...any) template.HTML {
+// Strong is Text as HTML: the sentence and the values are escaped, and the values stand out, unless they are HTML already.
+func (l Language) Strong(key string, pairs ...any) template.HTML {
 	var filled []string
 	for i := 0; i+1 < len(pairs); i += 2 {
 		name, _ := pairs[i].(string)
@@ -113,18 +118,9 @@ func (l language) strong(key string, pairs ...any) template.HTML {
 	return template.HTML(strings.NewReplacer(filled...).Replace(sentence)) //nolint:gosec // Sentence and values are escaped.
 }
 
-// tries is the sentence about a wrong code.
-func (l language) tries(left int, label string) string {
-	key := "problem.wrong.other"
-	if left == 1 {
-		key = "problem.wrong.one"
-	}
-	return l.text(key, "label", label, "left", strconv.Itoa(left))
-}
-
-// choose returns the language of a page: that of the challenge's locale, else the first that the browser accepts and we
-// have, else English.
-func choose(all map[string]*face, locale, accepted string) *face {
+// Choose returns the language of a page: that of the locale, else the first that the browser accepts (the Accept-Language
+// header) and we have, else English.
+func (f *Faces) Choose(locale, accepted string) *Face {
 	wanted := []string{locale}
 	if locale == "" {
 		wanted = accepts(accepted)
@@ -133,12 +129,12 @@ func choose(all map[string]*face, locale, accepted string) *face {
 		tag = strings.ToLower(tag)
 		short, _, _ := strings.Cut(tag, "-")
 		for _, name := range []string{tag, short} {
-			if f, known := all[name]; known {
-				return f
+			if face, known := f.all[name]; known {
+				return face
 			}
 		}
 	}
-	return all[fallback]
+	return f.all[fallback]
 }
 
 // accepts lists the languages of an Accept-Language header (RFC 9110 §12.5.4), the best first. Those that are not

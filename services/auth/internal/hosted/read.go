@@ -1,4 +1,4 @@
-package pages
+package hosted
 
 import (
 	"strings"
@@ -8,10 +8,10 @@ import (
 // maxTyped bounds what is read of a typed code, in bytes.
 const maxTyped = 100
 
-// digits writes what a person typed or pasted as the API takes it: decimal digits of every script as ASCII ones
+// Digits writes what a person typed or pasted as the API takes it: decimal digits of every script as ASCII ones
 // (full-width, Arabic-Indic and so on), without spaces, dashes and invisible marks. Anything else stays, so that it is
 // refused and not guessed at (R6.7, edge cases 19 to 21).
-func digits(typed string) string {
+func Digits(typed string) string {
 	if len(typed) > maxTyped {
 		typed = typed[:maxTyped]
 	}
@@ -40,22 +40,4 @@ func digit(r rune) rune {
 		}
 	}
 	return 0
-}
-
-// spell writes a support reference as it is read out: "4 Foxtrot 7 2 – Kilo Quebec 9 Romeo" (ICAO alphabet).
-func spell(reference string) string {
-	words := map[rune]string{
-		'A': "Alfa", 'B': "Bravo", 'C': "Charlie", 'D': "Delta", 'E': "Echo", 'F': "Foxtrot", 'G': "Golf", 'H': "Hotel",
-		'J': "Juliett", 'K': "Kilo", 'M': "Mike", 'N': "November", 'P': "Papa", 'Q': "Quebec", 'R': "Romeo", 'S': "Sierra",
-		'T': "Tango", 'V': "Victor", 'W': "Whiskey", 'X': "X-ray", 'Y': "Yankee", 'Z': "Zulu", '-': "–",
-	}
-	var spoken []string
-	for _, c := range reference {
-		word, letter := words[c]
-		if !letter {
-			word = string(c)
-		}
-		spoken = append(spoken, word)
-	}
-	return strings.Join(spoken, " ")
 }

@@ -4,7 +4,10 @@
   const all = (s) => document.querySelectorAll(s);
   const localTimes = () => all('time').forEach((t) => {
     const d = new Date(t.dateTime);
-    if (!isNaN(d)) t.textContent = d.toLocaleTimeString(document.documentElement.lang, { hour: '2-digit', minute: '2-digit' });
+    const lang = document.documentElement.lang;
+    if (isNaN(d)) return;
+    if ('day' in t.dataset) t.textContent = d.toLocaleString(lang, { dateStyle: 'medium', timeStyle: 'short' });
+    else t.textContent = d.toLocaleTimeString(lang, { hour: '2-digit', minute: '2-digit' });
   });
   const news = document.getElementById('news');
   let shown = news && news.textContent;

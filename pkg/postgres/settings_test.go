@@ -1,0 +1,117 @@
+package postgres_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"doorcode/pkg/postgres"
+)
+
+// session is a settings session of anna that is not stored yet.
+func session(id string) postgres.SettingsSession {
+	return postgres.SettingsSession{
+		ID: id, Secret: digest("link"), Workspace: "w", Login: "anna", FrontEnd: "front", ReturnURL: "https://app.example/", Client: `{"address":"192.0.2.1"}`,
+	}
+}
+
+func TestSettings_LastAsLongAsTheyMay(t *testing.T) {
+	t.Parallel()
+	k := keep(t)
+	ctx := t.Context()
+	_, err := k.directory.MakeSettings(ctx, session("late"), -time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = k.directory.OpenSettings(ctx, "late", digest("link"), digest("cookie"), time.Hour)
+	if !errors.Is(err, postgres.ErrNoSession) {
+		t.Errorf("a link past its time: %v", err)
+	}
+	_, err = k.directory.MakeSettings(ctx, session("short"), time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = k.directory.Settings(ctx, "short")
+	if !errors.Is(err, postgres.ErrNoSession) {
+		t.Errorf("a link that was not opened is a session: %v", err)
+	}
+	_, err = k.directory.OpenSettings(ctx, "short", digest("wrong"), digest("cookie"), time.Hour)
+	if !errors.Is(err, postgres.ErrNoSession) {
+		t.Errorf("another link: %v", err)
+	}
+	_, err = k.directory.OpenSettings(ctx, "short", digest("link"), digest("cookie"), -time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = k.directory.Settings(ctx, "short")
+	if !errors.Is(err, postgres.ErrNoSession) {
+		t.Errorf("a session past its time: %v", err)
+	}
+	_, err = k.directory.ApproveSettings(ctx, "short", time.Now())
+	if !errors.Is(err, postgres.ErrNoSession) {
+		t.Errorf("a session past its time is approved: %v", err)
+	}
+	// The next one removes what has ended.
+	_, err = k.directory.MakeSettings(ctx, session("next"), time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var left int
+	k.db.Scan(t, `SELECT count(*) FROM settings_sessions`, nil, &left)
+	if left != 1 {
+		t.Errorf("%d sessions are kept", left)
+	}
+}
+
+func TestSettings_GoOnAfterTheirOwnChangeAndNoOther(t *testing.T) {
+	t.Parallel()
+	k := keep(t)
+	ctx := t.Context()
+	_, err := k.directory.MakeSettings(ctx, session("s"), time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := k.directory.OpenSettings(ctx, "s", digest("link"), digest("cookie"), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := s.ExpiresAt.Add(-59 * time.Minute)
+	s, err = k.directory.ApproveSettings(ctx, "s", at)
+	if err != nil || !s.ApprovedAt.Equal(at) {
+		t.Fatalf("%+v, %v", s, err)
+	}
+	s, err = k.directory.ApproveSettings(ctx, "s", at.Add(-time.Minute))
+	if err != nil || !s.ApprovedAt.Equal(at) {
+		t.Errorf("an earlier approval counts: %+v, %v", s, err)
+	}
+	raise := func() { k.db.Exec(t, `UPDATE login_budgets SET version = version + 1 WHERE login = 'anna'`) }
+	_, err = k.directory.FollowSettings(ctx, s)
+	if !errors.Is(err, postgres.ErrNoSession) {
+		t.Errorf("it follows no change: %v", err)
+	}
+	raise()
+	_, _, err = k.directory.Settings(ctx, "s")
+	if !errors.Is(err, postgres.ErrNoSession) {
+		t.Errorf("a change of its login leaves it open: %v", err)
+	}
+	s, err = k.directory.FollowSettings(ctx, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, _, err := k.directory.Settings(ctx, "s")
+	if diff := cmp.Diff(s, got); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+	raise()
+	raise()
+	_, err = k.directory.FollowSettings(ctx, s)
+	if !errors.Is(err, postgres.ErrNoSession) {
+		t.Errorf("it follows the change of another: %v", err)
+	}
+	err = errors.Join(k.directory.EndSettings(ctx, s), k.directory.EndSettings(ctx, s))
+	if err != nil {
+		t.Error(err)
+	}
+}

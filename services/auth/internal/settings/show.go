@@ -1,0 +1,93 @@
+package settings
+
+import (
+	"html/template"
+	"net/http"
+	"strings"
+
+	"doorcode/pkg/postgres"
+	"doorcode/services/auth/internal/front"
+	"doorcode/services/auth/internal/hosted"
+)
+
+// page is what every page of a session has.
+type page struct {
+	hosted.Page
+	Workspace string // its name
+	Login     string // its id
+}
+
+// page returns what every page of a session has.
+func (h *Handler) page(a asked, title string) page {
+	p := page{Page: h.cfg.Site.Page(title), Workspace: a.Workspace.Name, Login: a.Login.ID}
+	p.Path, p.Form = a.path(""), a.form()
+	return p
+}
+
+// securityPage is the page "Security settings".
+type securityPage struct {
+	page
+	front.Overview
+	First  *front.ShownRoute // where codes go; nil: nowhere
+	Others []front.ShownRoute
+	Note   string   // key of the strength note
+	Recent []signIn // newest first
+	Shared template.HTML
+}
+
+// signIn is a sign-in as it is shown.
+type signIn struct {
+	postgres.SignIn
+	Words  string // what became of it
+	By     string // browser and channel
+	Failed bool
+}
+
+// show is the page "Security settings".
+func (h *Handler) show(a asked) {
+	o, err := h.cfg.Front.Overview(a.r.Context(), a.Session)
+	if err != nil {
+		h.failed(a.w, a.r, err)
+		return
+	}
+	p := securityPage{page: h.page(a, a.face.Text("security.title")), Overview: o, Note: "note.email"}
+	if len(o.Routes) > 0 {
+		p.First, p.Others = &o.Routes[0], o.Routes[1:]
+		p.Note = "note." + p.First.Channel
+	}
+	for _, s := range o.SignIns {
+		p.Recent = append(p.Recent, shown(a.face, s))
+	}
+	if o.Use.Shared() {
+		p.Shared = a.face.Strong("shared.text", "browsers", o.Use.Browsers, "networks", o.Use.Networks, "people", o.Use.People())
+	}
+	h.cfg.Site.Render(a.w, a.face, http.StatusOK, forms(a), "security", p)
+}
+
+// forms is where the forms of a page may go: to the site, and by an answer of it back to the front-end.
+func forms(a asked) string { return hosted.FormsHere + " " + hosted.Returning(a.Row.ReturnURL) }
+
+// agent puts browser and system into the words of a language. The names of products stay as they are.
+func agent(f *hosted.Face, name string) string {
+	browser, system, found := strings.Cut(name, " on ")
+	if !found {
+		return f.Text("agent.none")
+	}
+	if browser == "another browser" {
+		browser = f.Text("agent.browser")
+	}
+	if system == "another system" {
+		system = f.Text("agent.system")
+	}
+	return f.Text("agent.on", "browser", browser, "system", system)
+}
+
+// shown puts a sign-in into words.
+func shown(f *hosted.Face, s postgres.SignIn) signIn {
+	key := "signin." + s.Outcome
+	if s.Reason == "directory" {
+		key = "signin.changed"
+	}
+	by := f.Text("signin.by."+s.Channel, "agent", agent(f, s.Agent))
+	return signIn{SignIn: s, Words: f.Text(key), By: by, Failed: s.Outcome != "approved"}
+}
