@@ -319,14 +319,16 @@ const browserCookie = "lanternbird-browser"
 // visitor is what doorcode is told about the browser of a request.
 func visitor(w http.ResponseWriter, r *http.Request) *client.Visitor {
 	address, _, _ := net.SplitHostPort(r.RemoteAddr)
+	id := rand.Text()
 	c, err := r.Cookie(browserCookie)
-	if err != nil || len(c.Value) != len(rand.Text()) {
-		c = &http.Cookie{Value: rand.Text()}
+	if err == nil && len(c.Value) == len(id) {
+		id = c.Value
+	} else {
 		http.SetCookie(w, &http.Cookie{ //nolint:gosec // plain http on one machine, see cookieName
-			Name: browserCookie, Value: c.Value, Path: "/", MaxAge: 365 * 24 * 3600, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+			Name: browserCookie, Value: id, Path: "/", MaxAge: 365 * 24 * 3600, HttpOnly: true, SameSite: http.SameSiteLaxMode,
 		})
 	}
-	return &client.Visitor{Address: address, UserAgent: r.UserAgent(), BrowserID: c.Value}
+	return &client.Visitor{Address: address, UserAgent: r.UserAgent(), BrowserID: id}
 }
 
 // signOut ends the session.
