@@ -147,6 +147,36 @@ func (c *Client) Create(ctx context.Context, r Request) (Challenge, error) {
 	return ch, nil
 }
 
+// SettingsRequest asks for the hosted Security settings of a person whom the
+// front-end has signed in.
+type SettingsRequest struct {
+	Workspace string `json:"workspace"`
+	Login     string `json:"login"`
+	// ReturnURL is where the page leads back to; it belongs to a return origin
+	// of the front-end.
+	ReturnURL string   `json:"return_url"`
+	Locale    string   `json:"locale,omitempty"`
+	Visitor   *Visitor `json:"client,omitempty"`
+}
+
+// SettingsLink opens Security settings, once and until it expires. Send the
+// person's browser there at once; whoever opens it first has the page.
+type SettingsLink struct {
+	URL       string    `json:"url"`
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+// OpenSettings returns a link to the hosted Security settings of a login. It
+// needs a key with the scope `settings`.
+func (c *Client) OpenSettings(ctx context.Context, r SettingsRequest) (SettingsLink, error) {
+	var link SettingsLink
+	err := c.call(ctx, call{method: http.MethodPost, path: "/v1/settings-sessions", in: r, out: &link, repeats: 1})
+	if err != nil {
+		return SettingsLink{}, fmt.Errorf("open settings: %w", err)
+	}
+	return link, nil
+}
+
 // Delivery is the status of one message.
 type Delivery struct {
 	Send    int       `json:"send"`

@@ -32,7 +32,9 @@ type SettingsSession struct {
 	Opened    bool
 	// ApprovedAt is when a fresh code was typed last; zero: never.
 	ApprovedAt time.Time
-	ExpiresAt  time.Time
+	// Asked is the handle of the challenge that asks for such a code; empty: none does.
+	Asked     string
+	ExpiresAt time.Time
 }
 
 // The kinds of records about settings sessions.
@@ -45,7 +47,7 @@ const (
 
 // settingsColumns are what scanSettings reads.
 const settingsColumns = `s.id, s.secret_hash, s.workspace, s.login, s.version, s.front_end, s.return_url, s.locale, s.client, s.opened,
-       s.approved_at, s.expires_at, s.mac_key, s.mac, clock_timestamp() < s.expires_at, clock_timestamp()`
+       s.approved_at, s.asked, s.expires_at, s.mac_key, s.mac, clock_timestamp() < s.expires_at, clock_timestamp()`
 
 // openSettingsSQL returns the session when its login is still as it was: $1 id. A removed login has another version.
 const openSettingsSQL = `SELECT ` + settingsColumns + ` FROM settings_sessions s
@@ -65,7 +67,7 @@ func (d *Directory) scanSettings(row pgx.Row) (settingsRow, error) {
 	var approved *time.Time
 	var current bool
 	err := row.Scan(&s.ID, &s.Secret, &s.Workspace, &s.Login, &s.Version, &s.FrontEnd, &s.ReturnURL, &s.Locale, &s.Client, &s.Opened,
-		&approved, &s.ExpiresAt, &s.seal.key, &s.seal.mac, &current, &s.now)
+		&approved, &s.Asked, &s.ExpiresAt, &s.seal.key, &s.seal.mac, &current, &s.now)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return s, ErrNoSession
 	}
@@ -92,14 +94,8 @@ func settingsPairs(s SettingsSession) pairs {
 	if s.Opened {
 		p = p.with("opened", "true")
 	}
-	if !s.ApprovedAt.IsZero() {
-		p = p.with("approved_at", stamp(s.ApprovedAt))
-	}
-	return p
+	return p.with("approved_at", stamp(s.ApprovedAt)).with("asked", s.Asked)
 }
-
-// stamp writes a time as a MAC covers it.
-func stamp(t time.Time) string { return micros(t).Format(time.RFC3339Nano) }
 
 // MakeSettings stores a session for a login as it is now, whose link is good for life, and returns it. Sessions that
 // have ended are removed on the way. It fails with ErrNoWorkspace, ErrNoLogin or an *IntegrityError.
@@ -156,11 +152,12 @@ func (t *directoryTx) writeSettings(ctx context.Context, s SettingsSession, kind
 	}
 	_, err := t.tx.Exec(ctx, `
 		INSERT INTO settings_sessions (id, secret_hash, workspace, login, version, front_end, return_url, locale, client, opened,
-		       approved_at, expires_at, mac_key, mac)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
-		ON CONFLICT (id) DO UPDATE SET secret_hash = $2, version = $5, opened = $10, approved_at = $11, expires_at = $12, mac_key = $13, mac = $14`,
+		       approved_at, expires_at, mac_key, mac, asked)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+		ON CONFLICT (id) DO UPDATE SET secret_hash = $2, version = $5, opened = $10, approved_at = $11, expires_at = $12, mac_key = $13,
+		       mac = $14, asked = $15`,
 		s.ID, s.Secret, s.Workspace, s.Login, s.Version, s.FrontEnd, s.ReturnURL, s.Locale, s.Client, s.Opened, approved, s.ExpiresAt,
-		seal.key, seal.mac)
+		seal.key, seal.mac, s.Asked)
 	if err != nil || kind == "" {
 		return err
 	}
@@ -200,13 +197,23 @@ func (d *Directory) OpenSettings(ctx context.Context, id string, link, next []by
 	})
 }
 
-// ApproveSettings notes when a fresh code was typed for a session; an earlier time changes nothing. It fails with
-// ErrNoSession or an *IntegrityError.
+// AskSettings notes the challenge that asks for a fresh code in a session, in place of the one before; an empty handle
+// notes that none does. It fails with ErrNoSession or an *IntegrityError.
+func (d *Directory) AskSettings(ctx context.Context, id, handle string) (SettingsSession, error) {
+	return d.changeSettings(ctx, id, "", func(s *SettingsSession, _ time.Time) bool {
+		s.Asked = handle
+		return s.Opened
+	})
+}
+
+// ApproveSettings notes when a fresh code was typed for a session, and that none is asked for any more; an earlier time
+// changes nothing. It fails with ErrNoSession or an *IntegrityError.
 func (d *Directory) ApproveSettings(ctx context.Context, id string, at time.Time) (SettingsSession, error) {
 	return d.changeSettings(ctx, id, SettingsApproved, func(s *SettingsSession, _ time.Time) bool {
 		if at.After(s.ApprovedAt) {
 			s.ApprovedAt = micros(at)
 		}
+		s.Asked = ""
 		return s.Opened
 	})
 }

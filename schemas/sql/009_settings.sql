@@ -11,6 +11,7 @@ CREATE TABLE settings_sessions (
     client      text NOT NULL,                         -- JSON, what the front-end said about the browser; empty: nothing
     opened      boolean NOT NULL DEFAULT false,        -- the link was used
     approved_at timestamptz,                           -- when a fresh code was typed last
+    asked       text NOT NULL DEFAULT '',              -- handle of the challenge that asks for such a code
     expires_at  timestamptz NOT NULL,                  -- of the link, then of the session
     mac_key     smallint NOT NULL,
     mac         bytea NOT NULL                         -- over every column above

@@ -23,7 +23,7 @@ func TestSettings_EveryStateIsAccessibleAndFits(t *testing.T) {
 	s.must(t, 201, request{method: "PUT", path: "/v1/workspaces/w/logins/kim", body: fields{"role": "member", "email": "kim@example.com", "phone": "+31612345648", "channel": "sms"}})
 	s.signedIn(t, "anna", "approved", "Firefox on Windows", "Chrome on Android", "Edge on Windows", "Safari on iPhone", "Safari on macOS")
 	s.signedIn(t, "bert", "approved", "Firefox on Windows", "")
-	s.signedIn(t, "bert", "expired", "another browser on another system")
+	s.signedIn(t, "bert", "expired", "Samsung Internet on Android")
 	s.signedIn(t, "bert", "exhausted", "Chrome on Linux")
 	b := browsertest.Open(t, browsertest.Options{NoScript: true, Insecure: true})
 	for _, l := range []settingsLook{

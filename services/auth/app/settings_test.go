@@ -57,13 +57,13 @@ func TestSettings_SayWhereCodesGoAndWhy(t *testing.T) {
 	t.Parallel()
 	s := play(t, nil)
 	s.signedIn(t, "bert", "approved", "Firefox on Windows", "")
-	s.signedIn(t, "bert", "expired", "another browser on Android")
+	s.signedIn(t, "bert", "expired", "Chrome on Android")
 	s.signedIn(t, "anna", "exhausted", "Edge on macOS")
 	p := s.person(t)
 	p.open(s.settings(t, "bert", nil))
 	for _, want := range []string{
 		"b•••@example.com", "Your codes go to your own e-mail address.", "E-mailed codes stop", "at most assurance level 1", "Firefox on Windows, code by e‑mail",
-		"unknown browser", "another browser on Android", "Not let in: no code was typed in time", "Login bert in Lanternbird",
+		"unknown browser", "Chrome on Android", "Not let in: no code was typed in time", "Login bert in Lanternbird",
 	} {
 		if !strings.Contains(p.body, want) {
 			t.Errorf("no %q: %s", want, p.body)

@@ -31,7 +31,7 @@ type Config struct {
 	PublicURL        string        `env:"DOORCODE_DEMO_PUBLIC_URL" help:"Address at which browsers reach the demo; empty: http and the address it listens on. doorcode must know it as a return origin."`
 	PromptOrigin     string        `env:"DOORCODE_DEMO_PROMPT_ORIGIN" help:"Origin of doorcode's hosted pages; empty: the demo shows its own code page alone."`
 	InboxURL         string        `env:"DOORCODE_DEMO_INBOX_URL" envDefault:"http://127.0.0.1:8025" help:"Address of the sandbox's inbox, shown as a hint."`
-	APIKey           config.Secret `env:"DOORCODE_DEMO_API_KEY_FILE,file,required" help:"File with an API key of the scopes challenges and directory."`
+	APIKey           config.Secret `env:"DOORCODE_DEMO_API_KEY_FILE,file,required" help:"File with an API key of the scopes challenges, directory and settings."`
 	LogLevel         string        `env:"DOORCODE_LOG_LEVEL" envDefault:"info" help:"Least level of log lines: debug, info, warn or error."`
 }
 

@@ -99,7 +99,7 @@ func (a *App) operate(ctx context.Context, env environment, out io.Writer, args 
 	return nil
 }
 
-// developmentKey writes an API key with both scopes, unless the folder has one
+// developmentKey writes an API key with all scopes, unless the folder has one
 // that the database knows: folder and database may each be younger than the other.
 func (a *App) developmentKey(ctx context.Context, env environment) error {
 	path := filepath.Join(a.dir, FrontEndKey)
@@ -107,13 +107,14 @@ func (a *App) developmentKey(ctx context.Context, env environment) error {
 	if err != nil || good {
 		return err
 	}
-	// A key that is good and has no way back from the hosted pages stays and gets one.
-	return a.operate(ctx, env, io.Discard, "api-key", "create", frontEnd, "-name", "Development", "-scopes", "challenges,directory",
+	// A key that is good and lacks a way back from the hosted pages, or a scope, stays and gets it.
+	return a.operate(ctx, env, io.Discard, "api-key", "create", frontEnd, "-name", "Development", "-scopes", "challenges,directory,settings",
 		"-return-origin", "http://127.0.0.1", "-return-origin", "http://localhost", "-out", path)
 }
 
 // goodKey reports whether a file holds a key that auth, with its settings, takes
-// for the development front-end's, with a way back from the hosted pages.
+// for the development front-end's, with a way back from the hosted pages
+// and the right to open settings.
 func goodKey(ctx context.Context, env environment, path string) (bool, error) {
 	text, err := os.ReadFile(path) //nolint:gosec // a file of our own folder
 	if errors.Is(err, os.ErrNotExist) {
@@ -141,7 +142,7 @@ func goodKey(ctx context.Context, env environment, path string) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	return f.Holds(ring, key) && len(f.ReturnOrigins) > 0, nil
+	return f.Holds(ring, key) && len(f.ReturnOrigins) > 0 && f.Has(frontend.Settings), nil
 }
 
 // storedFrontEnd reads the development front-end as auth does.

@@ -149,7 +149,7 @@ func TestDevelopmentKey_IsKeptAsLongAsItIsGood(t *testing.T) {
 	}
 	var scopes []string
 	db.Scan(t, `SELECT scopes FROM front_ends WHERE id = $1 AND workspaces IS NULL`, []any{frontEnd}, &scopes)
-	if strings.Join(scopes, " ") != "challenges directory" {
+	if strings.Join(scopes, " ") != "challenges directory settings" {
 		t.Errorf("scopes %v", scopes)
 	}
 }

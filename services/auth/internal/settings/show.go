@@ -73,12 +73,6 @@ func agent(f *hosted.Face, name string) string {
 	if !found {
 		return f.Text("agent.none")
 	}
-	if browser == "another browser" {
-		browser = f.Text("agent.browser")
-	}
-	if system == "another system" {
-		system = f.Text("agent.system")
-	}
 	return f.Text("agent.on", "browser", browser, "system", system)
 }
 

@@ -46,8 +46,13 @@ func FuzzSite(f *testing.F) {
 	if rec.Code != http.StatusSeeOther || len(rec.Result().Cookies()) == 0 {
 		f.Fatalf("the sign-in is answered %d", rec.Code)
 	}
-	waiting := rec.Result().Cookies()[0]
-	for _, path := range []string{"/", "/sign-in", "/code", "/code/resend", "/code/cancel?x", "/home", "/sign-out", "/nothing", "/%00"} {
+	var waiting *http.Cookie
+	for _, c := range rec.Result().Cookies() {
+		if c.Name == cookieName {
+			waiting = c
+		}
+	}
+	for _, path := range []string{"/", "/sign-in", "/code", "/code/resend", "/code/cancel?x", "/home", "/settings", "/sign-out", "/nothing", "/%00"} {
 		for _, body := range []string{"", "code=123456", "code=%00", "code=<script>alert(1)</script>", "email=jo&password=", "a;b", "%zz", "code=1&code=2"} {
 			f.Add("POST", path, body, "application/x-www-form-urlencoded", "")
 		}

@@ -141,3 +141,51 @@ func TestSite_SaysThatAProofCannotBeCheckedAtTheMoment(t *testing.T) {
 		}
 	}
 }
+
+func TestSite_LeadsWhoIsSignedInToTheSecuritySettings(t *testing.T) {
+	t.Parallel()
+	const link = "http://127.0.0.1:8080/settings?link=x"
+	var asked []string
+	auth := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		asked = append(asked, r.URL.Path+" "+string(body))
+		w.WriteHeader(http.StatusCreated)
+		_, _ = io.WriteString(w, `{"url":"`+link+`"}`)
+	}))
+	t.Cleanup(auth.Close)
+	hc := auth.Client()
+	t.Cleanup(hc.CloseIdleConnections)
+	c, err := client.New(client.Config{URL: auth.URL, Key: "dck_demo_secret", HTTP: hc})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := New(Config{Doorcode: c, PublicURL: "http://127.0.0.1:8090", PromptOrigin: "http://127.0.0.1:8080", Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := s.Handler()
+	if w := post(t, h, "/settings", "", "same-origin", nil); w.Header().Get("Location") != "/" || len(asked) != 0 {
+		t.Errorf("nobody is led to %s after %v", w.Header().Get("Location"), asked)
+	}
+	begun, in := httptest.NewRecorder(), httptest.NewRecorder()
+	s.sessions.begin(begun, visit(t, nil), pending{Handle: "one"})
+	if !s.sessions.finish(in, visit(t, begun), "one", client.Person{Workspace: Workspace, Login: Login}) {
+		t.Fatal("the sign-in does not end")
+	}
+	if w := post(t, h, "/settings", "", "cross-site", in); w.Code != http.StatusForbidden || len(asked) != 0 {
+		t.Errorf("another site opens settings: %d", w.Code)
+	}
+	w := post(t, h, "/settings", "", "same-origin", in)
+	if w.Header().Get("Location") != link || len(asked) != 1 || !strings.Contains(asked[0], `"login":"jo","return_url":"http://127.0.0.1:8090/home"`) {
+		t.Errorf("it leads to %s after %v", w.Header().Get("Location"), asked)
+	}
+	home := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/home", http.NoBody)
+	for _, c := range in.Result().Cookies() {
+		home.AddCookie(c)
+	}
+	page := httptest.NewRecorder()
+	h.ServeHTTP(page, home)
+	if !strings.Contains(page.Body.String(), `action="/settings"`) {
+		t.Error(page.Body)
+	}
+}

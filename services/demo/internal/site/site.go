@@ -7,6 +7,7 @@ package site
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/subtle"
 	"embed"
 	"errors"
@@ -102,6 +103,7 @@ func (s *Site) Handler() http.Handler {
 	mux.HandleFunc("POST "+returnPath, s.comeBack)
 	mux.HandleFunc("GET "+returnPath, s.startAgain)
 	mux.HandleFunc("GET /home", s.showHome)
+	mux.HandleFunc("POST /settings", s.settings)
 	mux.HandleFunc("POST /sign-out", s.signOut)
 	return s.protection.Handler(s.secured(s.oneHost(mux)))
 }
@@ -192,10 +194,7 @@ func (s *Site) signIn(w http.ResponseWriter, r *http.Request) {
 		s.render(w, "login", http.StatusUnauthorized, view{Title: "Sign in", Message: "That e-mail address and password do not go together."})
 		return
 	}
-	address, _, _ := net.SplitHostPort(r.RemoteAddr)
-	wanted := client.Request{
-		Workspace: Workspace, Login: Login, Visitor: &client.Visitor{Address: address, UserAgent: r.UserAgent()},
-	}
+	wanted := client.Request{Workspace: Workspace, Login: Login, Visitor: visitor(w, r)}
 	if r.PostFormValue("way") == "hosted" {
 		wanted.ReturnURL = s.public + returnPath
 	}
@@ -337,6 +336,46 @@ func (s *Site) showHome(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	s.render(w, "home", http.StatusOK, view{Title: "Dashboard", Person: person})
+}
+
+// settings sends whoever is signed in to doorcode's Security settings. It is a
+// post, so that no link makes a session there.
+func (s *Site) settings(w http.ResponseWriter, r *http.Request) {
+	person := s.sessions.person(r)
+	if person == nil {
+		http.Redirect(w, r, "/", http.StatusSeeOther)
+		return
+	}
+	link, err := s.doorcode.OpenSettings(r.Context(), client.SettingsRequest{
+		Workspace: person.Workspace, Login: person.Login, ReturnURL: s.public + "/home", Visitor: visitor(w, r),
+	})
+	if err != nil {
+		s.log.Warn("settings not opened", "error", err)
+		s.render(w, "home", http.StatusServiceUnavailable, view{
+			Title: "Dashboard", Person: person, Message: "Security settings cannot be opened right now. Please try again in a moment.",
+		})
+		return
+	}
+	http.Redirect(w, r, link.URL, http.StatusSeeOther)
+}
+
+// browserCookie names the browser for a year, so that doorcode can tell the
+// browsers of a login apart. It opens nothing.
+const browserCookie = "lanternbird-browser"
+
+// visitor is what doorcode is told about the browser of a request.
+func visitor(w http.ResponseWriter, r *http.Request) *client.Visitor {
+	address, _, _ := net.SplitHostPort(r.RemoteAddr)
+	id := rand.Text()
+	c, err := r.Cookie(browserCookie)
+	if err == nil && len(c.Value) == len(id) {
+		id = c.Value
+	} else {
+		http.SetCookie(w, &http.Cookie{ //nolint:gosec // plain http on one machine, see cookieName
+			Name: browserCookie, Value: id, Path: "/", MaxAge: 365 * 24 * 3600, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+		})
+	}
+	return &client.Visitor{Address: address, UserAgent: r.UserAgent(), BrowserID: id}
 }
 
 // signOut ends the session.
