@@ -241,7 +241,7 @@ func probableGroup(address string) bool {
 	local, _, _ = strings.Cut(local, "+")
 	switch local {
 	case "accounting", "accounts", "admin", "administration", "all", "billing", "contact", "everyone", "finance", "hello", "help",
-		"helpdesk", "info", "invoices", "mail", "marketing", "office", "ops", "orders", "receptie", "reception", "sales", "service",
+		"helpdesk", "info", "invoices", "mail", "marketing", "office", "ops", "orders", "reception", "sales", "service",
 		"staff", "support", "team", "administratie", "boekhouding", "facturen", "kantoor", "klantenservice", "verkoop":
 		return true
 	}

@@ -139,7 +139,7 @@ func TestAccept_IsExactlyOnceUnderConcurrency(t *testing.T) {
 	}
 }
 
-// SEC-05, SEC-37: only a code for this very invitation accepts it.
+// Only a code for this very invitation accepts it.
 func TestSEC05_NoOtherCodeAcceptsAnInvitation(t *testing.T) {
 	t.Parallel()
 	s := start(t)

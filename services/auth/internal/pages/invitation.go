@@ -15,8 +15,8 @@ import (
 // links as well; a button sends the code, to the address of the invitation alone.
 func (h *Handler) invitations() {
 	own := ticket.LinkInvitation.Path()
-	h.handle("GET", own, h.showOffer)
-	h.handle("POST", own, h.sendOffer)
+	h.handle("GET", own, h.linked(h.showOffer))
+	h.handle("POST", own, h.linked(h.sendOffer))
 	h.handle("GET", own+"/{page}", h.visiting(h.showAccepting))
 	h.handle("POST", own+"/{page}/code", h.postedVisit(h.accept))
 	h.handle("POST", own+"/{page}/messages", h.postedVisit(h.repeatOffer))
@@ -37,7 +37,7 @@ func (h *Handler) visitCookie(page string) string {
 // visitor is one request about an invitation.
 type visitor struct {
 	link  ticket.Link
-	visit ticket.Visit // empty before a code was asked for
+	visit ticket.Visit // empty before a code was asked for in this browser
 	face  *face
 	w     http.ResponseWriter
 	r     *http.Request
@@ -108,23 +108,32 @@ func (h *Handler) visit(r *http.Request) (ticket.Visit, bool) {
 	return v, err == nil && v.Link.Page() == page && !h.cfg.Clock().After(v.ExpiresAt.Add(afterEnd))
 }
 
-// linked reads the invitation that a field names.
-func (h *Handler) linked(w http.ResponseWriter, r *http.Request, field string) (visitor, bool) {
-	link, err := ticket.LinkInvitation.Decode(h.cfg.Ring, field)
-	v := visitor{link: link, face: choose(h.faces, "", r.Header.Get("Accept-Language")), w: w, r: r}
-	if err != nil || !h.cfg.Clock().Before(link.Until) {
-		h.closed(v)
-		return v, false
+// linked serves whoever has the link of an invitation, in the address or in the form of its own page.
+func (h *Handler) linked(f func(visitor)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		field := r.URL.Query().Get(ticket.LinkInvitation.Field())
+		if r.Method == http.MethodPost {
+			if !h.formOf(w, r) {
+				h.refused(w, r)
+				return
+			}
+			field = r.PostFormValue(ticket.LinkInvitation.Field())
+		}
+		link, err := ticket.LinkInvitation.Decode(h.cfg.Ring, field)
+		v := visitor{link: link, face: choose(h.faces, "", r.Header.Get("Accept-Language")), w: w, r: r}
+		if err != nil || !h.cfg.Clock().Before(link.Until) {
+			h.closed(v)
+			return
+		}
+		r.SetPathValue("page", link.Page())
+		v.visit, _ = h.visit(r)
+		f(v)
 	}
-	return v, true
 }
 
 // showOffer shows an invitation with the button that sends a code.
-func (h *Handler) showOffer(w http.ResponseWriter, r *http.Request) {
-	v, ok := h.linked(w, r, r.URL.Query().Get(ticket.LinkInvitation.Field()))
-	if ok {
-		h.offer(v, http.StatusOK, func(*face) string { return "" })
-	}
+func (h *Handler) showOffer(v visitor) {
+	h.offer(v, http.StatusOK, func(*face) string { return "" })
 }
 
 // offer writes the invitation with what went wrong, if anything did.
@@ -153,30 +162,20 @@ func (h *Handler) offerPage(v *visitor, o front.Offer) offerPage {
 
 // sendOffer sends a code to the address of the invitation and leads on to where it is typed. Whoever posts this has the
 // link of the mail; a browser that has a code waiting gets no second one by it.
-func (h *Handler) sendOffer(w http.ResponseWriter, r *http.Request) {
-	if !h.formOf(w, r) {
-		h.refused(w, r)
-		return
-	}
-	v, ok := h.linked(w, r, r.PostFormValue(ticket.LinkInvitation.Field()))
-	if !ok {
-		return
-	}
-	r.SetPathValue("page", v.link.Page())
-	waiting, visited := h.visit(r)
-	if visited && h.cfg.Clock().Before(waiting.ExpiresAt) && r.PostFormValue("again") == "" {
+func (h *Handler) sendOffer(v visitor) {
+	if h.cfg.Clock().Before(v.visit.ExpiresAt) && v.r.PostFormValue("again") == "" {
 		h.toVisit(v)
 		return
 	}
-	agent := r.UserAgent()
-	created, err := h.cfg.Front.AskInvitee(r.Context(), v.link, &front.Client{UserAgent: agent[:min(len(agent), 1000)]})
+	agent := v.r.UserAgent()
+	created, err := h.cfg.Front.AskInvitee(v.r.Context(), v.link, &front.Client{UserAgent: agent[:min(len(agent), 1000)]})
 	if err != nil {
 		h.failedVisit(v, err)
 		return
 	}
 	v.visit = v.link.Visit(created.Handle, created.Label, created.Recipient, created.ExpiresAt)
 	life := created.ExpiresAt.Add(afterEnd).Sub(h.cfg.Clock())
-	h.cookie(w, h.visitCookie(v.link.Page()), v.visit.Encode(h.cfg.Ring), int(life.Seconds()))
+	h.cookie(v.w, h.visitCookie(v.link.Page()), v.visit.Encode(h.cfg.Ring), int(life.Seconds()))
 	h.toVisit(v)
 }
 
