@@ -38,6 +38,10 @@ const (
 	LoginRemoved       Type = "directory.v1.login_removed"
 	LoginLocked        Type = "directory.v1.login_locked"
 	LoginUnlocked      Type = "directory.v1.login_unlocked"
+	FactorRequested    Type = "directory.v1.factor_requested"
+	FactorChanged      Type = "directory.v1.factor_changed"
+	FactorCanceled     Type = "directory.v1.factor_canceled"
+	FactorReverted     Type = "directory.v1.factor_reverted"
 )
 
 // Types lists every type.
@@ -47,6 +51,7 @@ func Types() []Type {
 		DeliveryRequested, DeliveryAttempted, DeliveryPostponed, DeliveryAbandoned, ReceiptRecorded,
 		NoticeRequested,
 		WorkspacePut, WorkspaceRemoved, LoginPut, LoginRemoved, LoginLocked, LoginUnlocked,
+		FactorRequested, FactorChanged, FactorCanceled, FactorReverted,
 	}
 }
 
@@ -166,7 +171,8 @@ func SubjectOf(t Type, channel string) (string, error) {
 		return "doorcode.outcome." + verb, nil
 	case CheckRejected:
 		return "doorcode.outcome." + noun + "_" + verb, nil
-	case WorkspacePut, WorkspaceRemoved, LoginPut, LoginRemoved, LoginLocked, LoginUnlocked:
+	case WorkspacePut, WorkspaceRemoved, LoginPut, LoginRemoved, LoginLocked, LoginUnlocked,
+		FactorRequested, FactorChanged, FactorCanceled, FactorReverted:
 		return "doorcode.directory." + verb, nil
 	}
 	return "", fmt.Errorf("%w: unknown type", ErrMalformed)

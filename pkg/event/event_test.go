@@ -35,7 +35,8 @@ func payloadOf(t *testing.T, typ event.Type) any {
 		return &event.Notice{}
 	case event.ChallengeApproved, event.ChallengeExpired, event.ChallengeCanceled, event.ChallengeExhausted, event.CheckRejected:
 		return &event.Outcome{}
-	case event.WorkspacePut, event.WorkspaceRemoved, event.LoginPut, event.LoginRemoved, event.LoginLocked, event.LoginUnlocked:
+	case event.WorkspacePut, event.WorkspaceRemoved, event.LoginPut, event.LoginRemoved, event.LoginLocked, event.LoginUnlocked,
+		event.FactorRequested, event.FactorChanged, event.FactorCanceled, event.FactorReverted:
 		return &event.Directory{}
 	}
 	t.Fatalf("type %s has no payload", typ)

@@ -218,13 +218,17 @@ func (t *directoryTx) writeLogin(ctx context.Context, l account.Login) (rowSeal,
 
 // record writes the audit row and the outbox row of one change.
 func (t *directoryTx) record(ctx context.Context, kind event.Type, workspace, login string, version int64) error {
-	id, err := changeID(workspace)
+	return t.recordOf(ctx, kind, event.Directory{Workspace: workspace, Login: login, Version: version})
+}
+
+// recordOf is record with what else is told; who and when are filled in.
+func (t *directoryTx) recordOf(ctx context.Context, kind event.Type, p event.Directory) error {
+	id, err := changeID(p.Workspace)
 	if err != nil {
 		return err
 	}
-	e, err := event.New(kind, id, Auth, t.at, workspace, event.Directory{
-		Workspace: workspace, Login: login, Version: version, By: t.by, At: t.at.UTC(),
-	})
+	p.By, p.At = t.by, t.at.UTC()
+	e, err := event.New(kind, id, Auth, t.at, p.Workspace, p)
 	if err != nil {
 		return err
 	}
@@ -233,6 +237,6 @@ func (t *directoryTx) record(ctx context.Context, kind event.Type, workspace, lo
 		    INSERT INTO audit (id, at, kind, workspace, login, actor, detail) VALUES ($1, $2, $3, $4, $5, $6, $7)
 		)
 		INSERT INTO outbox (id, type, source, subject, at, data) VALUES ($1, $3, $8, $4, $2, $7)`,
-		e.ID, e.Time, string(e.Type), workspace, orNull(login), t.by, e.Data, e.Source)
+		e.ID, e.Time, string(e.Type), p.Workspace, orNull(p.Login), t.by, e.Data, e.Source)
 	return err
 }
