@@ -1,5 +1,7 @@
 package account
 
+import "time"
+
 // Use is how a login was used over thirty days, as far as its front-ends told
 // browsers and networks apart.
 type Use struct {
@@ -8,6 +10,7 @@ type Use struct {
 	// Stopped counts the sign-ins with the right password that did not end with
 	// a right code.
 	Stopped int
+	LastAt  time.Time // of the last sign-in; zero: none
 }
 
 // One person has about two browsers, at home and at work, and a phone moves

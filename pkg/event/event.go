@@ -46,6 +46,10 @@ const (
 	JoinDeclined        Type = "directory.v1.join_declined"
 	GroupTestStarted    Type = "directory.v1.group_test_started"
 	GroupAddressProven  Type = "directory.v1.group_address_proven"
+	FactorRequested     Type = "directory.v1.factor_requested"
+	FactorChanged       Type = "directory.v1.factor_changed"
+	FactorCanceled      Type = "directory.v1.factor_canceled"
+	FactorReverted      Type = "directory.v1.factor_reverted"
 )
 
 // Types lists every type.
@@ -57,6 +61,7 @@ func Types() []Type {
 		WorkspacePut, WorkspaceRemoved, LoginPut, LoginRemoved, LoginLocked, LoginUnlocked,
 		InvitationMade, InvitationRepeated, InvitationWithdrawn, InvitationAccepted, JoinRequested, JoinDeclined,
 		GroupTestStarted, GroupAddressProven,
+		FactorRequested, FactorChanged, FactorCanceled, FactorReverted,
 	}
 }
 
@@ -178,7 +183,8 @@ func SubjectOf(t Type, channel string) (string, error) {
 		return "doorcode.outcome." + noun + "_" + verb, nil
 	case WorkspacePut, WorkspaceRemoved, LoginPut, LoginRemoved, LoginLocked, LoginUnlocked,
 		InvitationMade, InvitationRepeated, InvitationWithdrawn, InvitationAccepted, JoinRequested, JoinDeclined,
-		GroupTestStarted, GroupAddressProven:
+		GroupTestStarted, GroupAddressProven,
+		FactorRequested, FactorChanged, FactorCanceled, FactorReverted:
 		return "doorcode.directory." + verb, nil
 	}
 	return "", fmt.Errorf("%w: unknown type", ErrMalformed)

@@ -37,7 +37,8 @@ func payloadOf(t *testing.T, typ event.Type) any {
 		return &event.Outcome{}
 	case event.WorkspacePut, event.WorkspaceRemoved, event.LoginPut, event.LoginRemoved, event.LoginLocked, event.LoginUnlocked,
 		event.InvitationMade, event.InvitationRepeated, event.InvitationWithdrawn, event.InvitationAccepted, event.JoinRequested,
-		event.JoinDeclined, event.GroupTestStarted, event.GroupAddressProven:
+		event.JoinDeclined, event.GroupTestStarted, event.GroupAddressProven,
+		event.FactorRequested, event.FactorChanged, event.FactorCanceled, event.FactorReverted:
 		return &event.Directory{}
 	}
 	t.Fatalf("type %s has no payload", typ)

@@ -129,8 +129,10 @@ type Directory struct {
 	By        string `json:"by"`                // the front-end, or the process
 	// About is the id of the invitation, request or change of a factor that the
 	// event tells of, if it tells of one.
-	About string    `json:"about,omitempty"`
-	At    time.Time `json:"at"`
+	About string `json:"about,omitempty"`
+	// Kind is that of the change of a factor.
+	Kind string    `json:"kind,omitempty"`
+	At   time.Time `json:"at"`
 }
 
 // SendOf returns what a dispatcher has to do about an event, or ErrMalformed

@@ -94,6 +94,30 @@ func (d *Directory) Login(ctx context.Context, workspace, id string) (account.Lo
 	return withRole(w, l), loginETag(w, l, seal), nil
 }
 
+// loginsSQL: $1 workspace, $2 owner, $3 limit.
+const loginsSQL = loginColumns + ` FROM logins WHERE workspace = $1
+ ORDER BY id <> $2, role <> 'administrator', id LIMIT $3`
+
+// Logins lists the logins of a workspace, at most limit: the owner, then administrators, then members. It fails with an
+// *IntegrityError when one is not as it was written.
+func (d *Directory) Logins(ctx context.Context, w account.Workspace, limit int) ([]account.Login, error) {
+	rows, err := d.db.pool.Query(ctx, loginsSQL, w.ID, w.Owner, limit)
+	if err != nil {
+		return nil, fmt.Errorf("list logins: %w", scrub(err))
+	}
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (account.Login, error) {
+		l, seal, err := scanLogin(row)
+		if err == nil && !seal.fits(d.rows, TableLogins, loginPairs(l)) {
+			err = &IntegrityError{Table: TableLogins}
+		}
+		return withRole(w, l), err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list logins: %w", scrub(err))
+	}
+	return all, nil
+}
+
 // withRole gives a stored login the role that its workspace says it has.
 func withRole(w account.Workspace, l account.Login) account.Login {
 	if w.Owner == l.ID {
@@ -131,7 +155,8 @@ func (c Change) matches(etag string) bool {
 
 const (
 	workspaceSQL = `SELECT id, name, main_email, coalesce(owner, ''), group_address, mac_key, mac FROM workspaces WHERE id = $1`
-	loginSQL     = `SELECT workspace, id, coalesce(email, ''), coalesce(phone, ''), CASE WHEN channel <> 'email' THEN channel ELSE '' END, role, locale, mac_key, mac FROM logins WHERE workspace = $1 AND id = $2`
+	loginColumns = `SELECT workspace, id, coalesce(email, ''), coalesce(phone, ''), CASE WHEN channel <> 'email' THEN channel ELSE '' END, role, locale, mac_key, mac`
+	loginSQL     = loginColumns + ` FROM logins WHERE workspace = $1 AND id = $2`
 )
 
 // scanWorkspace reads a row of workspaceSQL, or fails with ErrNoWorkspace.

@@ -14,9 +14,10 @@ import (
 )
 
 // PutLogin makes or replaces a login and, when it is new, its budget; a budget that outlived a removed login is taken up
-// again with all that was spent of it (P3). The role owner stands in the workspace: putting it makes the former owner
-// an administrator, and putting another role for the owner leaves the workspace without one. A change of address,
-// number, channel or role raises the login's version. A put of what is there already changes and records nothing.
+// again with all that was spent of it (P3). Phone and channel are those of a login that is made: one that is there keeps its own, which
+// people change by changes of factors (StartFactor). The role owner stands in the workspace: putting it makes the former owner
+// an administrator, and putting another role for the owner leaves the workspace without one. A change of address
+// or role raises the login's version. A put of what is there already changes and records nothing.
 //
 // It fails with ErrNoWorkspace, ErrChanged or an *IntegrityError, and with ErrNoInvitation or ErrInvitationUnfit when it
 // names an invitation that is not accepted, or not for this address as an administrator. A login's row that was tampered with is replaced as a
@@ -62,8 +63,12 @@ func (t *directoryTx) putLogin(ctx context.Context, c Change, w account.Workspac
 	if !c.matches(put.ETag) {
 		return put, ErrChanged
 	}
-	if !put.Created && intact && withRole(w, old) == l {
-		return put, nil
+	if !put.Created && intact { // Where its codes go changes by a change of a factor alone, from now on.
+		l.Phone, l.Channel = old.Phone, old.Channel
+		put.Row = l
+		if withRole(w, old) == l {
+			return put, nil
+		}
 	}
 	seal, err = t.writeLogin(ctx, l)
 	if err != nil {
@@ -191,6 +196,10 @@ func (d *Directory) RemoveLogin(ctx context.Context, c Change, workspace, id str
 		}
 		removed, err := t.removeLogins(ctx, workspace, id)
 		if err != nil || len(removed) == 0 {
+			return err
+		}
+		err = t.forgetFactors(ctx, workspace, id)
+		if err != nil {
 			return err
 		}
 		return t.record(ctx, event.LoginRemoved, workspace, id, removed[0].version)

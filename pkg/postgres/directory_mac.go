@@ -15,6 +15,7 @@ const (
 	TableLogins     = "logins"
 	TableFrontEnds  = "front_ends"
 	TableBudgets    = "login_budgets"
+	TableFactors    = "factor_changes"
 	TableSettings   = "settings_sessions"
 
 	TableInvitations  = "invitations"
@@ -25,7 +26,7 @@ const (
 // GuardedTables lists the tables that an IntegrityError can name.
 func GuardedTables() []string {
 	return []string{
-		TableWorkspaces, TableLogins, TableFrontEnds, TableBudgets, TableSettings, TableInvitations, TableJoinRequests, TableGroupTests,
+		TableWorkspaces, TableLogins, TableFrontEnds, TableBudgets, TableFactors, TableSettings, TableInvitations, TableJoinRequests, TableGroupTests,
 	}
 }
 

@@ -365,7 +365,11 @@ func TestDirectory_KeepsPhoneAndChannelUnderTheMAC(t *testing.T) {
 	k := keep(t)
 	k.keyed(t, frontend.FrontEnd{ID: "front", AllWorkspaces: true})
 	want := account.Login{Workspace: "w", ID: "anna", Role: account.Owner, Phone: "+12025550148", Channel: account.SMS}
-	_, err := k.directory.PutLogin(t.Context(), postgres.Change{By: "front"}, want)
+	err := k.directory.RemoveLogin(t.Context(), postgres.Change{By: "front"}, "w", "anna") // A new one takes both.
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = k.directory.PutLogin(t.Context(), postgres.Change{By: "front"}, want)
 	if err != nil {
 		t.Fatal(err)
 	}

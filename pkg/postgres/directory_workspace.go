@@ -202,6 +202,10 @@ func (d *Directory) RemoveWorkspace(ctx context.Context, c Change, id string) er
 		if err != nil {
 			return err
 		}
+		err = t.forgetFactors(ctx, id)
+		if err != nil {
+			return err
+		}
 		_, err = t.tx.Exec(ctx, `DELETE FROM workspaces WHERE id = $1`, id)
 		if err != nil {
 			return err

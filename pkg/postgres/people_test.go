@@ -211,31 +211,31 @@ func TestAcceptInvitation_IsExactlyOnce(t *testing.T) {
 
 func TestAcceptInvitation_RefusesWhatIsOver(t *testing.T) {
 	t.Parallel()
-	for name, end := range map[string]func(k keeping, t *testing.T, id string) error{
-		"withdrawn": func(k keeping, t *testing.T, id string) error {
+	for name, end := range map[string]func(t *testing.T, k keeping, id string) error{
+		"withdrawn": func(t *testing.T, k keeping, id string) error {
 			t.Helper()
 			_, err := k.directory.WithdrawInvitation(t.Context(), by(), "w", id)
 			return err
 		},
-		"expired": func(k keeping, t *testing.T, id string) error {
+		"expired": func(t *testing.T, k keeping, id string) error {
 			t.Helper()
 			return k.directory.Age(t.Context(), "w", id, account.InvitationLife)
 		},
-		"after the inviter lost ownership": func(k keeping, t *testing.T, _ string) error {
+		"after the inviter lost ownership": func(t *testing.T, k keeping, _ string) error {
 			t.Helper()
 			_, err := k.directory.PutLogin(t.Context(), by(), account.Login{Workspace: "w", ID: "bert", Email: "bert@example.com", Role: account.Owner})
 			return err
 		},
-		"after the inviter was removed": func(k keeping, t *testing.T, _ string) error {
+		"after the inviter was removed": func(t *testing.T, k keeping, _ string) error {
 			t.Helper()
 			return k.directory.RemoveLogin(t.Context(), by(), "w", "anna")
 		},
-		"the address became the main one": func(k keeping, t *testing.T, _ string) error {
+		"the address became the main one": func(t *testing.T, k keeping, _ string) error {
 			t.Helper()
 			_, err := k.directory.PutWorkspace(t.Context(), by(), account.Workspace{ID: "w", Name: "W", MainEmail: "KIM@example.com"})
 			return err
 		},
-		"the address became a login's": func(k keeping, t *testing.T, _ string) error {
+		"the address became a login's": func(t *testing.T, k keeping, _ string) error {
 			t.Helper()
 			_, err := k.directory.PutLogin(t.Context(), by(), account.Login{Workspace: "w", ID: "kim", Email: "kim@example.com", Role: account.Member})
 			return err
@@ -245,7 +245,7 @@ func TestAcceptInvitation_RefusesWhatIsOver(t *testing.T) {
 			t.Parallel()
 			k := keep(t)
 			made := k.invite(t, kim())
-			err := end(k, t, made.ID)
+			err := end(t, k, made.ID)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -45,7 +45,7 @@ func (d *Directory) SignIns(ctx context.Context, workspace, login string, limit 
 // usesSQL: $1 workspace, $2 login, or NULL for all of them.
 const usesSQL = `
 SELECT login, count(DISTINCT browser) FILTER (WHERE outcome = 'approved'), count(DISTINCT network) FILTER (WHERE outcome = 'approved'),
-       count(*) FILTER (WHERE outcome <> 'approved')
+       count(*) FILTER (WHERE outcome <> 'approved'), max(ended_at) FILTER (WHERE outcome = 'approved')
   FROM sign_ins WHERE workspace = $1 AND ($2::text IS NULL OR login = $2) AND ended_at > clock_timestamp() - interval '30 days'
  GROUP BY login`
 
@@ -58,7 +58,9 @@ func (d *Directory) Uses(ctx context.Context, workspace, login string) (map[stri
 	uses := map[string]account.Use{}
 	var id string
 	var u account.Use
-	_, err = pgx.ForEachRow(rows, []any{&id, &u.Browsers, &u.Networks, &u.Stopped}, func() error {
+	var last *time.Time
+	_, err = pgx.ForEachRow(rows, []any{&id, &u.Browsers, &u.Networks, &u.Stopped, &last}, func() error {
+		u.LastAt = orZero(last)
 		uses[id] = u
 		return nil
 	})

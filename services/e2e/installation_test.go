@@ -128,6 +128,19 @@ func (s *installation) put(t testing.TB, id, email string) {
 	}
 }
 
+// anew makes the owner of a workspace again, as that: a login that is there keeps its phone and channel.
+func (s *installation) anew(t testing.TB, workspace string, l client.Login) {
+	t.Helper()
+	gone := s.raw(t, http.MethodDelete, "/v1/workspaces/"+workspace+"/logins/kim", nil)
+	if gone.status != http.StatusNoContent {
+		t.Fatalf("the login is removed with %d", gone.status)
+	}
+	err := s.front.PutLogin(t.Context(), workspace, "kim", l)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // create asks for a challenge of the workspace's owner.
 func (s *installation) create(t testing.TB, workspace string) client.Challenge {
 	t.Helper()

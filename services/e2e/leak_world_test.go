@@ -259,10 +259,7 @@ func (w *loud) caller(t *testing.T, end string) somebody {
 	national := area + "55501" + end
 	p.phone = "+1" + national
 	w.search.hide(phoneNumber, national)
-	err := w.front.PutLogin(t.Context(), p.workspace, "kim", client.Login{Role: "owner", Phone: p.phone, Channel: "sms"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	w.anew(t, p.workspace, client.Login{Role: "owner", Phone: p.phone, Channel: "sms"})
 	return p
 }
 

@@ -163,10 +163,7 @@ func TestSEC17_ALockIsToldOnceToEveryProvenAddress(t *testing.T) {
 	const phone = "+31612345678"
 	workspace, office := s.workspace(t)
 	own := "kim." + office
-	err := s.front.PutLogin(t.Context(), workspace, "kim", client.Login{Role: "owner", Email: own, Phone: phone, Channel: "sms", Locale: "nl"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s.anew(t, workspace, client.Login{Role: "owner", Email: own, Phone: phone, Channel: "sms", Locale: "nl"})
 	for round := 1; round <= 2; round++ {
 		s.lock(t, workspace)
 		for _, to := range []string{own, office, phone} {

@@ -24,10 +24,7 @@ func textCode(t testing.TB, m message) string {
 func (s *standalone) texted(t *testing.T, phone string) (workspace, email string) {
 	t.Helper()
 	workspace, email = s.workspace(t)
-	err := s.front.PutLogin(t.Context(), workspace, "kim", client.Login{Role: "owner", Email: "kim." + email, Phone: phone, Channel: "sms"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s.anew(t, workspace, client.Login{Role: "owner", Email: "kim." + email, Phone: phone, Channel: "sms"})
 	return workspace, "kim." + email
 }
 

@@ -147,7 +147,7 @@ func TestSettings_ALinkOpensOnceAndGivesASecretOfItsOwn(t *testing.T) {
 		t.Fatalf("it was opened %d times", opened)
 	}
 	cookie := first.Header.Get("Set-Cookie")
-	for _, want := range []string{"__Host-doorcode-settings-", "HttpOnly", "Secure", "SameSite=Lax", "Path=/"} {
+	for _, want := range []string{"__Host-settings-", "HttpOnly", "Secure", "SameSite=Lax", "Path=/"} {
 		if !strings.Contains(cookie, want) {
 			t.Errorf("no %s in %s", want, cookie)
 		}
@@ -392,6 +392,27 @@ func TestCreate_PutsOnRecordWhichBrowserOfALoginItWas(t *testing.T) {
 	for _, m := range h.bus.Messages(t, event.StreamChallenges) {
 		if strings.Contains(string(m.Data), "cookie-") || strings.Contains(string(m.Data), "Gecko") || strings.Contains(string(m.Data), "192.0.2.77") {
 			t.Error("the event tells more than that")
+		}
+	}
+}
+
+// Pages of other kinds that are opened in the same browser take nothing away.
+func TestSettings_StayOpenBesideOtherPages(t *testing.T) {
+	t.Parallel()
+	s := play(t, nil)
+	p := s.person(t)
+	p.open(s.settings(t, "bert", nil))
+	first := p.page
+	address, _ := s.prompt(t)
+	p.open(address)
+	if !strings.Contains(p.body, "KRT") {
+		t.Error(p.body)
+	}
+	p.open(s.settings(t, "anna", nil))
+	for page, want := range map[string]string{first: "Login bert", p.page: "Login anna"} {
+		res := p.ask(http.MethodGet, page, nil, nil)
+		if res.StatusCode != http.StatusOK || !strings.Contains(p.body, want) {
+			t.Errorf("%s: %d", want, res.StatusCode)
 		}
 	}
 }

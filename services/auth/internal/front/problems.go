@@ -20,7 +20,6 @@ const (
 	CodeDirectoryIntegrity  = "directory_integrity"
 	CodeOverloaded          = "overloaded"
 	CodeChanged             = "changed"
-	CodeNoPages             = "no_pages"
 	CodeUnknownSettings     = "unknown_settings"
 )
 

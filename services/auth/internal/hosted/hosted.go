@@ -97,28 +97,23 @@ func ReadForm(r *http.Request) bool {
 	return err == nil && strings.TrimSpace(kind) == "application/x-www-form-urlencoded"
 }
 
-// The names of cookies. `__Host-` binds a cookie to this very host and to https (RFC 6265bis §4.1.3); browsers do not
-// take it over plain http, where pages are served on a loopback host for development alone.
-const (
-	secureCookie = "__Host-doorcode-"
-	plainCookie  = "doorcode-"
-)
-
 // secure reports whether browsers reach the pages over TLS.
 func (s *Site) secure() bool { return strings.HasPrefix(s.cfg.PublicURL, "https:") }
 
-// CookiePrefix begins the names of the cookies.
-func (s *Site) CookiePrefix() string {
+// Cookie is the name of a cookie of a set of pages, or what the names of several begin with. `__Host-` binds a cookie to
+// this very host and to https (RFC 6265bis §4.1.3); browsers do not take it over plain http, where pages are served on a
+// loopback host for development alone. No set's names may begin as another's do.
+func (s *Site) Cookie(name string) string {
 	if s.secure() {
-		return secureCookie
+		return "__Host-" + name
 	}
-	return plainCookie
+	return name
 }
 
 // SetCookie sets a cookie for so many seconds, or takes it away when they are negative. No script can read it, and other
 // sites send it with a plain link alone.
 func (s *Site) SetCookie(w http.ResponseWriter, name, value string, seconds int) {
-	http.SetCookie(w, &http.Cookie{ //nolint:gosec // It is Secure wherever browsers come over TLS, see secureCookie.
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // It is Secure wherever browsers come over TLS, see Cookie.
 		Name: name, Value: value, Path: "/", MaxAge: seconds, HttpOnly: true, Secure: s.secure(), SameSite: http.SameSiteLaxMode,
 	})
 }

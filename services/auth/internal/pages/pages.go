@@ -68,6 +68,7 @@ func Add(cfg Config) error {
 	s.Handle("POST", "/prompt/{page}/messages", h.posted(h.resend))
 	s.Handle("POST", "/prompt/{page}/cancel", h.posted(h.cancel))
 	s.Add("GET", "/prompt/{page}/events", h.within(h.events)) // It lasts as long as the challenge.
+	h.invitations()
 	return nil
 }
 
@@ -151,7 +152,7 @@ const (
 )
 
 // prefix begins the names of the cookies; each page has one of its own, so that two tabs do not meet.
-func (h *Handler) prefix() string { return h.cfg.Site.CookiePrefix() }
+func (h *Handler) prefix() string { return h.cfg.Site.Cookie("doorcode-") }
 
 // session returns the session of the page in the address. It ends a while after the challenge.
 func (h *Handler) session(r *http.Request) (ticket.Session, bool) {

@@ -86,7 +86,7 @@ func derived(what, from string) string {
 }
 
 // cookie is the name of the cookie of a page; each has one of its own, so that two tabs do not meet.
-func (h *Handler) cookie(page string) string { return h.cfg.Site.CookiePrefix() + "settings-" + page }
+func (h *Handler) cookie(page string) string { return h.cfg.Site.Cookie("settings-" + page) }
 
 // open opens a link: the cookie is set, and the browser goes on to an address that holds nothing.
 func (h *Handler) open(w http.ResponseWriter, r *http.Request) {

@@ -57,6 +57,12 @@ func New(f *front.Front, jwks []byte, pages Pages, tel telemetry.Telemetry) (*Ha
 	h.handle("PUT", login, h.putLogin)
 	h.handle("DELETE", login, h.removeLogin)
 	h.handle("DELETE", login+"/lock", h.unlock)
+	h.people(workspace)
+	h.handle("POST", login+"/factor-changes", h.postFactor)
+	h.handle("GET", login+"/factor-changes", h.factors)
+	h.handle("DELETE", login+"/factor-changes/{change}", h.cancelFactor)
+	h.handle("POST", login+"/factor-changes/{change}/confirm", h.confirmFactor)
+	h.handle("POST", login+"/factor-changes/{change}/deliveries", h.repeatFactor)
 	h.handle("GET", "/.well-known/jwks.json", h.keys)
 	h.routes = h.router.Routes()
 	if pages != nil {
