@@ -157,13 +157,12 @@ func (db *DB) materialise(ctx context.Context, missing []Issued) ([]batch.Answer
 	}
 	ids := idsOf(missing)
 	there := map[string]bool{}
-	err = db.pipe(ctx, func(b *pgx.Batch) {
+	err = db.pipe(ctx, func(b *pgx.Batch) { // The logins are marked after the commit: see markOutdated.
 		b.Queue(`BEGIN`)
 		b.Queue(looseSQL)
 		b.Queue(recordChallengesSQL+" WHERE x.expires_at > clock_timestamp() ON CONFLICT DO NOTHING", rows)
 		b.Queue(`COMMIT`)
-		b.Queue(markOutdatedSQL, ids) // after the commit: see markOutdated
-		b.Queue(materialisedSQL, ids).Query(func(rows pgx.Rows) error {
+		b.Queue(markOutdatedSQL, ids).Query(func(rows pgx.Rows) error {
 			var id string
 			_, err := pgx.ForEachRow(rows, []any{&id}, func() error { there[id] = true; return nil })
 			return err
