@@ -6,7 +6,6 @@
 package assertion
 
 import (
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"time"
@@ -67,7 +66,7 @@ func (k *Keys) Sign(c Claims) (string, error) {
 		Workspace: c.Workspace, Challenge: c.Challenge, Channel: c.Channel, Purpose: c.purpose(), Methods: []string{"otp"},
 	})
 	unsigned.Header["kid"] = k.active
-	signed, err := unsigned.SignedString(ed25519.NewKeyFromSeed(k.seeds[k.active]))
+	signed, err := unsigned.SignedString(k.signing)
 	if err != nil {
 		return "", fmt.Errorf("sign assertion: %w", err)
 	}

@@ -27,6 +27,17 @@ type Keys struct {
 	_      [0]func() // keys cannot be compared with ==
 	active string
 	seeds  map[string][]byte
+	// signing is the active key whole: to work it out from its seed takes as long as to sign.
+	signing ed25519.PrivateKey
+}
+
+// keysOf returns the keys of which one signs, or none yet.
+func keysOf(active string, seeds map[string][]byte) *Keys {
+	k := &Keys{active: active, seeds: seeds}
+	if seeds[active] != nil {
+		k.signing = ed25519.NewKeyFromSeed(seeds[active])
+	}
+	return k
 }
 
 // file is the form of the keys on disk.
@@ -47,11 +58,11 @@ func (k *Keys) Add() (*Keys, string, error) {
 	if err != nil {
 		return nil, "", fmt.Errorf("draw assertion key: %w", err)
 	}
-	next := &Keys{active: k.active, seeds: map[string][]byte{}}
-	maps.Copy(next.seeds, k.seeds)
+	seeds := map[string][]byte{}
+	maps.Copy(seeds, k.seeds)
 	id := keyID(seed)
-	next.seeds[id] = seed
-	return next, id, nil
+	seeds[id] = seed
+	return keysOf(k.active, seeds), id, nil
 }
 
 // Activate returns the same keys, of which another one signs. It fails with ErrUnknownKey.
@@ -59,7 +70,7 @@ func (k *Keys) Activate(id string) (*Keys, error) {
 	if k.seeds[id] == nil {
 		return nil, ErrUnknownKey
 	}
-	return &Keys{active: id, seeds: k.seeds}, nil
+	return keysOf(id, k.seeds), nil
 }
 
 // Rotate is Add and Activate in one step.
@@ -101,7 +112,7 @@ func parse(data []byte) (*Keys, error) {
 	if f.Keys[f.Active] == nil {
 		return nil, errors.New("the active key is missing")
 	}
-	return &Keys{active: f.Active, seeds: f.Keys}, nil
+	return keysOf(f.Active, f.Keys), nil
 }
 
 // Marshal returns the file form. It is the one way to the seeds and serves the command that makes key files.

@@ -48,6 +48,7 @@ type Group[Q, A any] struct {
 	line   []*call[Q, A]
 	out    int             // flights
 	busy   map[string]bool // keys that are out
+	dense  bool            // several left the line together the last time that somebody did
 	closed bool
 	flying sync.WaitGroup
 }
@@ -132,7 +133,7 @@ func (g *Group[Q, A]) join(c *call[Q, A]) (alone bool, err error) {
 	if g.closed {
 		return false, ErrClosed
 	}
-	if g.out < g.cfg.Flights && g.free(c.keys) {
+	if g.open() && g.free(c.keys) {
 		g.board([]*call[Q, A]{c})
 		return true, nil
 	}
@@ -160,6 +161,14 @@ func (g *Group[Q, A]) leave(c *call[Q, A]) bool {
 	return false
 }
 
+// open reports whether there is a flight to leave with. The first one always is.
+func (g *Group[Q, A]) open() bool {
+	if g.dense {
+		return g.out < (g.cfg.Flights+1)/2
+	}
+	return g.out < g.cfg.Flights
+}
+
 // free reports whether none of the keys is out.
 func (g *Group[Q, A]) free(keys []string) bool {
 	return !slices.ContainsFunc(keys, func(k string) bool { return g.busy[k] })
@@ -181,11 +190,12 @@ func (g *Group[Q, A]) board(calls []*call[Q, A]) *flight {
 
 // depart sends as much of the line out as there are flights for, the longest waiting first. The mutex is held.
 func (g *Group[Q, A]) depart() {
-	for g.out < g.cfg.Flights {
+	for g.open() {
 		calls := g.take()
 		if len(calls) == 0 {
 			return
 		}
+		g.dense = len(calls) > 1
 		f := g.board(calls)
 		var ctx context.Context
 		ctx, f.cancel = context.WithCancel(context.WithoutCancel(calls[0].ctx))

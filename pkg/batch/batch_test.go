@@ -174,6 +174,36 @@ func TestGroup_WhoWaitsLeavesTogetherInTheOrderOfTheLine(t *testing.T) {
 	})
 }
 
+// Half of the flights serve as long as calls leave together; each alone, they have all of them again.
+func TestGroup_CallsThatLeaveTogetherUseFewFlights(t *testing.T) {
+	t.Parallel()
+	fleet(t, 8, 4, func(f *field, p *party) {
+		p.ask(p.t.Context(), "a", "b", "c", "d", "e", "f")
+		same(p.t, f.left(), "a", "b", "c", "d")
+		f.release(0)
+		same(p.t, f.left(), "a", "b", "c", "d", "e f")
+		f.release(1)
+		f.release(2)
+		p.ask(p.t.Context(), "g", "h") // Two are out.
+		same(p.t, f.left(), "a", "b", "c", "d", "e f")
+		f.release(3)
+		same(p.t, f.left(), "a", "b", "c", "d", "e f", "g h")
+		f.release(4)
+		p.ask(p.t.Context(), "i")
+		p.ask(p.t.Context(), "j")
+		f.release(5)
+		same(p.t, f.left(), "a", "b", "c", "d", "e f", "g h", "i", "j")
+		p.ask(p.t.Context(), "k") // One left the line alone, so that there are four flights again.
+		f.release(6)
+		p.ask(p.t.Context(), "l", "m")
+		same(p.t, f.left(), "a", "b", "c", "d", "e f", "g h", "i", "j", "k", "l", "m")
+		for n := 7; n < 11; n++ {
+			f.release(n)
+		}
+		p.want("a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m")
+	})
+}
+
 func TestGroup_CallsWithACommonKeyAreNeverOutTogether(t *testing.T) {
 	t.Parallel()
 	fleet(t, 8, 2, func(f *field, p *party) {

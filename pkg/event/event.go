@@ -137,10 +137,11 @@ func Parse(subject string, header map[string]string, data []byte) (Event, error)
 		ID: header["ce-id"], Type: Type(header["ce-type"]), Source: header["ce-source"], Time: at.UTC(),
 		Subject: header["ce-subject"], Traceparent: header["traceparent"], Data: data,
 	}
-	if e.ID == "" || e.Source == "" || !json.Valid(data) {
+	channel, valid := channelOf(data)
+	if e.ID == "" || e.Source == "" || !valid {
 		return Event{}, fmt.Errorf("%w: missing attribute or invalid data", ErrMalformed)
 	}
-	want, err := SubjectOf(e.Type, channelOf(data))
+	want, err := SubjectOf(e.Type, channel)
 	if err != nil {
 		return Event{}, err
 	}
@@ -151,15 +152,18 @@ func Parse(subject string, header map[string]string, data []byte) (Event, error)
 }
 
 // channelOf reads the one field that the subjects of challenges, notices,
-// deliveries and receipts are made of.
-func channelOf(data []byte) string {
+// deliveries and receipts are made of, and reports whether the data is JSON at
+// all, which reading it tells anyway.
+func channelOf(data []byte) (channel string, valid bool) {
 	var c struct {
 		Channel string `json:"channel"`
 	}
-	if json.Unmarshal(data, &c) != nil {
-		return ""
+	err := json.Unmarshal(data, &c)
+	_, broken := errors.AsType[*json.SyntaxError](err)
+	if err != nil {
+		return "", !broken
 	}
-	return c.Channel
+	return c.Channel, true
 }
 
 // SubjectOf returns the NATS subject of a type; channel counts for challenges,

@@ -8,6 +8,9 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -36,6 +39,7 @@ type Configured interface{ Operations() Operations }
 // to after the stop, and stops within 25 s on SIGINT, SIGTERM or a failure of the app. A second signal kills. /readyz
 // says 503 until the start is done and again from the moment the stop begins.
 func Main[T Configured](name, prefix string, build func(T, telemetry.Telemetry) (App, error)) int {
+	relax(os.Environ(), debug.SetGCPercent)
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	p := process[T]{
@@ -48,6 +52,17 @@ func Main[T Configured](name, prefix string, build func(T, telemetry.Telemetry) 
 		forget:  func() { signal.Stop(signals) },
 	}
 	return p.run(context.Background())
+}
+
+// growth is by how many percent the heap grows beyond what lives in it before it is collected, where Go's own figure is
+// 100. A process of ours lives on some 10 MB, so it gives 30 MB more for a seventh of its time.
+const growth = 400
+
+// relax sets growth, unless the operator has set GOGC. A limit that is set by GOMEMLIMIT stays stronger.
+func relax(environ []string, set func(percent int) int) {
+	if !slices.ContainsFunc(environ, func(v string) bool { return strings.HasPrefix(v, "GOGC=") }) {
+		set(growth)
+	}
 }
 
 // process is Main with all that it takes from the operating system.

@@ -282,3 +282,18 @@ func TestMain_LogsFromItsLevelUp(t *testing.T) {
 		t.Errorf("exit code %d:\n%s", code, p.out)
 	}
 }
+
+// The operator's word about the garbage collector is the stronger one.
+func TestRelax_LeavesAnOperatorsSettingAlone(t *testing.T) {
+	t.Parallel()
+	for environ, want := range map[string]int{"": growth, "GOMEMLIMIT=64MiB": growth, "GOGC=50": 0, "GOGC=off": 0} {
+		got := 0
+		relax([]string{"HOME=/", environ}, func(percent int) int {
+			got = percent
+			return 100
+		})
+		if got != want {
+			t.Errorf("%q: %d, not %d", environ, got, want)
+		}
+	}
+}

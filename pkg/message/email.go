@@ -27,6 +27,9 @@ const clock = "15:04"
 // 150 characters, and the code must not slip in behind a short line.
 const padding = 160
 
+// blank is one of them, as HTML.
+const blank = "&#847;&zwnj;&nbsp;"
+
 // EmailRenderer writes the e-mails of one brand. It is safe for concurrent use.
 type EmailRenderer struct {
 	brand, support string
@@ -44,7 +47,7 @@ type letter struct {
 	// Support is the last line up to the support reference, and After what
 	// follows that: it is read out, so it never breaks at its dash.
 	Support, Reference, After string
-	Padding                   [padding]struct{}
+	Padding                   htmltemplate.HTML
 }
 
 // emailView is what the words of an e-mail with a code see.
@@ -124,7 +127,7 @@ func (r *EmailRenderer) write(s *speaker, l letter) (Message, error) {
 	if s.err != nil {
 		return Message{}, fmt.Errorf("render message: %w", s.err)
 	}
-	l.Language = s.tag
+	l.Language, l.Padding = s.tag, htmltemplate.HTML(strings.Repeat(blank, padding)) //nolint:gosec // nobody's words
 	var text, html bytes.Buffer
 	err := errors.Join(r.text.Execute(&text, l), r.html.Execute(&html, l))
 	if err != nil {

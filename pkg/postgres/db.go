@@ -50,9 +50,9 @@ type DB struct {
 func over(pool *pgxpool.Pool, s sharing) *DB {
 	db := &DB{pool: pool}
 	db.checks = group(s, Check.keys, db.checkGroup)
-	db.facts = group(s, nil, reading(db.readFacts))
-	db.missing = group(s, nil, reading(db.materialise))
-	db.takes = group(s, nil, db.takeGroup)
+	db.facts = group(s.denser(), nil, reading(db.readFacts))
+	db.missing = group(s.denser(), nil, reading(db.materialise))
+	db.takes = group(s.denser(), nil, db.takeGroup)
 	return db
 }
 

@@ -44,8 +44,8 @@ type Directory struct {
 // NewDirectory returns the directory in db, whose rows carry MACs under rows.
 func NewDirectory(db *DB, rows *keyring.Ring) *Directory {
 	d := &Directory{db: db, rows: rows}
-	d.facts = group(shared(), nil, reading(d.readCreateFacts))
-	d.frontEnds = group(shared(), nil, reading(d.readFrontEnds))
+	d.facts = group(shared().denser(), nil, reading(d.readCreateFacts))
+	d.frontEnds = group(shared().denser(), nil, reading(d.readFrontEnds))
 	return d
 }
 

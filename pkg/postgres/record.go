@@ -54,11 +54,9 @@ type Batch struct {
 
 // Record writes a batch and commits it. What is there already stays as it is, so order and repetition do not matter.
 // IsRejected tells an error that the batch's content caused.
+//
+// Challenges come last, for whoever materialises one of them waits from there on until the commit.
 func (db *DB) Record(ctx context.Context, b Batch) error {
-	challenges, err := json.Marshal(challengeRows(b.Challenges))
-	if err != nil {
-		return fmt.Errorf("record events: %w: %w", errContent, err)
-	}
 	audit, err := json.Marshal(auditRows(b.Audit))
 	if err != nil {
 		return fmt.Errorf("record events: %w: %w", errContent, err)
@@ -68,24 +66,60 @@ func (db *DB) Record(ctx context.Context, b Batch) error {
 		return fmt.Errorf("record events: %w: %w", errContent, err)
 	}
 	err = pgx.BeginFunc(ctx, db.pool, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, recordChallengesSQL+" ON CONFLICT DO NOTHING", challenges)
-		if err != nil {
-			return err
-		}
-		_, err = tx.Exec(ctx, recordAuditSQL, audit)
-		if err != nil {
-			return err
+		if len(b.Audit) > 0 {
+			_, err := tx.Exec(ctx, recordAuditSQL, audit)
+			if err != nil {
+				return err
+			}
 		}
 		if len(b.Handed) > 0 {
-			_, err = tx.Exec(ctx, recordGapsSQL, handed, Verifier)
+			_, err := tx.Exec(ctx, recordGapsSQL, handed, Verifier)
+			if err != nil {
+				return err
+			}
 		}
-		return err
+		return recordChallenges(ctx, tx, b.Challenges)
 	})
 	if err != nil {
 		return fmt.Errorf("record events: %w", scrub(err))
 	}
 	faultpoint.Hit("recorder.stored")
 	return db.markOutdated(ctx, b.Challenges)
+}
+
+// recordChallenges writes those that are not there yet. Under load most are, because a code was typed before, and a row
+// that is only found costs far less than one that is written down, sent, read and then found.
+func recordChallenges(ctx context.Context, tx pgx.Tx, challenges []Issued) error {
+	if len(challenges) == 0 {
+		return nil
+	}
+	rows, err := tx.Query(ctx, materialisedSQL, idsOf(challenges))
+	if err != nil {
+		return err
+	}
+	there, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil {
+		return err
+	}
+	missing := slices.DeleteFunc(slices.Clone(challenges), func(c Issued) bool { return slices.Contains(there, c.Event.Challenge) })
+	if len(missing) == 0 {
+		return nil
+	}
+	data, err := json.Marshal(challengeRows(missing))
+	if err != nil {
+		return fmt.Errorf("%w: %w", errContent, err)
+	}
+	_, err = tx.Exec(ctx, recordChallengesSQL+" ON CONFLICT DO NOTHING", data)
+	return err
+}
+
+// idsOf are the ids of challenges, in their order.
+func idsOf(challenges []Issued) []string {
+	ids := make([]string, len(challenges))
+	for i, c := range challenges {
+		ids[i] = c.Event.Challenge
+	}
+	return ids
 }
 
 // Materialise records one challenge that the recorder has not seen yet, unless it expired already; then it reports
@@ -99,6 +133,19 @@ func (db *DB) Materialise(ctx context.Context, c Issued) (bool, error) {
 	return ask(ctx, db.missing, c, single(db.materialise))
 }
 
+// MaterialiseAll is Materialise for several, in one statement: one that is refused fails all.
+func (db *DB) MaterialiseAll(ctx context.Context, all []Issued) ([]bool, error) {
+	answers, err := db.materialise(ctx, all)
+	if err != nil {
+		return nil, err
+	}
+	expired := make([]bool, len(answers))
+	for i, a := range answers {
+		expired[i] = a.Value
+	}
+	return expired, nil
+}
+
 // materialised tells in one statement which of some challenges have a row: $1 challenges.
 const materialisedSQL = `SELECT id FROM challenges WHERE id = ANY($1)`
 
@@ -108,18 +155,14 @@ func (db *DB) materialise(ctx context.Context, missing []Issued) ([]batch.Answer
 	if err != nil {
 		return nil, fmt.Errorf("record challenge: %w: %w", errContent, err)
 	}
-	ids := make([]string, len(missing))
-	for i, c := range missing {
-		ids[i] = c.Event.Challenge
-	}
+	ids := idsOf(missing)
 	there := map[string]bool{}
-	err = db.pipe(ctx, func(b *pgx.Batch) {
+	err = db.pipe(ctx, func(b *pgx.Batch) { // The logins are marked after the commit: see markOutdated.
 		b.Queue(`BEGIN`)
 		b.Queue(looseSQL)
 		b.Queue(recordChallengesSQL+" WHERE x.expires_at > clock_timestamp() ON CONFLICT DO NOTHING", rows)
 		b.Queue(`COMMIT`)
-		b.Queue(markOutdatedSQL, ids) // after the commit: see markOutdated
-		b.Queue(materialisedSQL, ids).Query(func(rows pgx.Rows) error {
+		b.Queue(markOutdatedSQL, ids).Query(func(rows pgx.Rows) error {
 			var id string
 			_, err := pgx.ForEachRow(rows, []any{&id}, func() error { there[id] = true; return nil })
 			return err
@@ -143,11 +186,7 @@ func (db *DB) markOutdated(ctx context.Context, issued []Issued) error {
 	if len(issued) == 0 {
 		return nil
 	}
-	ids := make([]string, len(issued))
-	for i, c := range issued {
-		ids[i] = c.Event.Challenge
-	}
-	_, err := db.pool.Exec(ctx, markOutdatedSQL, ids)
+	_, err := db.pool.Exec(ctx, markOutdatedSQL, idsOf(issued))
 	if err != nil {
 		return fmt.Errorf("mark logins for the sweep: %w", scrub(err))
 	}

@@ -51,18 +51,20 @@ SELECT h.challenge || '.' || h.send || '.' || k, h.requested_at, 'delivery.v1.at
 ON CONFLICT DO NOTHING`
 
 // markOutdatedSQL lowers the swept version below the version, whatever both are. It locks budgets in the order that the
-// directory locks them in.
+// directory locks them in. It gives the challenges that have a row.
 const markOutdatedSQL = `
 WITH outdated AS MATERIALIZED (
     SELECT g.workspace, g.login
-      FROM (SELECT DISTINCT workspace, login, login_version FROM challenges
-             WHERE id = ANY($1) AND digest IS NOT NULL) AS c
+      FROM challenges c
       JOIN login_budgets g ON g.workspace = c.workspace AND g.login = c.login AND g.version <> c.login_version
+     WHERE c.id = ANY($1) AND c.digest IS NOT NULL
      ORDER BY g.workspace, g.login
        FOR UPDATE OF g
+), marked AS (
+    UPDATE login_budgets g SET swept_version = g.swept_version - 1
+      FROM outdated WHERE g.workspace = outdated.workspace AND g.login = outdated.login
 )
-UPDATE login_budgets g SET swept_version = g.swept_version - 1
-  FROM outdated WHERE g.workspace = outdated.workspace AND g.login = outdated.login`
+SELECT id FROM challenges WHERE id = ANY($1)`
 
 // challengeRow is one element of the first parameter of recordChallengesSQL.
 type challengeRow struct {

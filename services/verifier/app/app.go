@@ -119,13 +119,14 @@ func (a *App) Start(ctx context.Context) error {
 	a.loop(ctx, "relay", relay.Run)
 	a.loop(ctx, "sweep", upkeep.NewSweep(a.background, a.log, a.metrics.end, changed).Run)
 	a.loop(ctx, "janitor", upkeep.NewJanitor(a.background, a.log).Run)
+	finder := lookup.New(a.requests, a.bus, a.keys.handles)
 	if !a.idleRecorder {
-		err = a.record(ctx, announcer.Changed)
+		err = a.record(ctx, finder, announcer.Changed)
 		if err != nil {
 			return err
 		}
 	}
-	return a.serve(ctx, changed)
+	return a.serve(ctx, finder, changed)
 }
 
 // connect opens the two pools and the bus.
@@ -169,7 +170,7 @@ func (a *App) loop(ctx context.Context, name string, run func(context.Context)) 
 }
 
 // record starts the recorder's loops, one for each stream that it copies.
-func (a *App) record(ctx context.Context, changed func(challenges ...string)) error {
+func (a *App) record(ctx context.Context, finder *lookup.Finder, changed func(challenges ...string)) error {
 	number, err := a.bus.StreamNumber(ctx, event.StreamChallenges)
 	if err != nil {
 		return err
@@ -180,7 +181,7 @@ func (a *App) record(ctx context.Context, changed func(challenges ...string)) er
 			return err
 		}
 		r, err := recorder.New(recorder.Config{
-			Source: consumer, Store: a.background, Publisher: a.bus, Number: number, Clock: time.Now, Log: a.log,
+			Source: consumer, Store: a.background, Publisher: a.bus, Arrivals: finder, Number: number, Clock: time.Now, Log: a.log,
 			Recorded: a.metrics.record(stream), Changed: changed, Dead: a.metrics.dead.Inc,
 		})
 		if err != nil {
@@ -192,8 +193,7 @@ func (a *App) record(ctx context.Context, changed func(challenges ...string)) er
 }
 
 // serve answers the verbs.
-func (a *App) serve(ctx context.Context, changed func(challenges ...string)) error {
-	finder := lookup.New(a.requests, a.bus, a.keys.handles)
+func (a *App) serve(ctx context.Context, finder *lookup.Finder, changed func(challenges ...string)) error {
 	checker, err := check.New(check.Config{
 		Store: a.requests, Finder: finder, Digests: a.keys.digests, CheckIDs: a.keys.checkIDs, Keys: a.keys.assertion,
 		Issuer: a.cfg.Issuer, Log: a.log, Ended: a.metrics.end, Changed: changed,

@@ -23,6 +23,7 @@ import (
 type store interface {
 	Facts(ctx context.Context, id string) (postgres.Facts, error)
 	Materialise(ctx context.Context, c postgres.Issued) (expired bool, err error)
+	MaterialiseAll(ctx context.Context, all []postgres.Issued) (expired []bool, err error)
 }
 
 // stream is what a lookup needs of the bus.
@@ -33,15 +34,16 @@ type stream interface {
 
 // Finder finds challenges by handle. It is safe for concurrent use.
 type Finder struct {
-	store   store
-	stream  stream
-	handles *keyring.Ring
-	number  atomic.Uint32 // of the stream, as far as it is known; no stream has the number 0
+	store    store
+	stream   stream
+	handles  *keyring.Ring
+	number   atomic.Uint32 // of the stream, as far as it is known; no stream has the number 0
+	arrivals arrivals
 }
 
 // New returns a finder over the store, the bus and the ring of the handle keys.
 func New(s store, b stream, handles *keyring.Ring) *Finder {
-	return &Finder{store: s, stream: b, handles: handles}
+	return &Finder{store: s, stream: b, handles: handles, arrivals: arrivals{waiting: map[string]*arrival{}}}
 }
 
 // Found is a challenge.
@@ -58,12 +60,16 @@ func Unknown() error {
 }
 
 // Find returns the challenge of a handle for the front-end that created it. A challenge that is not recorded yet is
-// read from the bus at the sequence inside the handle and recorded, once. It fails with Unknown, or with what Postgres
-// or the bus failed with.
+// read from the bus at the sequence inside the handle and recorded, once; one that the recorder has at hand needs no
+// reading. It fails with Unknown, or with what Postgres or the bus failed with.
 func (f *Finder) Find(ctx context.Context, r event.HandleRequest) (Found, error) {
 	h, err := challenge.DecodeHandle(f.handles, r.Handle)
 	if err != nil {
 		return Found{}, Unknown()
+	}
+	found, ok := f.arrived(ctx, h, r.FrontEnd)
+	if ok {
+		return found, nil
 	}
 	facts, err := f.store.Facts(ctx, h.Challenge)
 	if errors.Is(err, postgres.ErrNoChallenge) {

@@ -10,6 +10,7 @@ import (
 	"doorcode/pkg/challenge"
 	"doorcode/pkg/event"
 	"doorcode/pkg/keyring"
+	"doorcode/pkg/postgres"
 	"doorcode/pkg/problem"
 	"doorcode/services/verifier/internal/lookup"
 	"doorcode/services/verifier/internal/verifiertest"
@@ -27,6 +28,10 @@ func TestFind_TakesNothingForeign(t *testing.T) {
 	}
 	rapid.Check(t, func(rt *rapid.T) {
 		c, other := r.Issue(), r.Issue()
+		if rapid.Bool().Draw(rt, "at hand") {
+			f.Came(postgres.Issued{Event: c.Event, Stream: bustest.Number, Sequence: c.Sequence})
+			defer f.Gone(c.ID())
+		}
 		recorded := rapid.Bool().Draw(rt, "recorded")
 		if recorded {
 			_, err := f.Find(t.Context(), c.Request())

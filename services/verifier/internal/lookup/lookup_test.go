@@ -124,7 +124,7 @@ func TestFind_HasOneAnswerToWhatIsNotThere(t *testing.T) {
 	swapped.Sequence = other.Sequence
 	late.Sequence = 99
 	stream.Stream = 8
-	for what, request := range map[string]event.HandleRequest{
+	requests := map[string]event.HandleRequest{
 		"empty":             {FrontEnd: verifiertest.FrontEnd},
 		"other key":         handle(foreign, h),
 		"other challenge":   handle(r.Handles, swapped),
@@ -132,9 +132,16 @@ func TestFind_HasOneAnswerToWhatIsNotThere(t *testing.T) {
 		"other stream":      handle(r.Handles, stream),
 		"other front-end":   {Handle: c.Handle, FrontEnd: "other"},
 		"without front-end": {Handle: c.Handle},
-	} {
+	}
+	for what, request := range requests {
 		_, err := f.Find(t.Context(), request)
 		unknown(t, what, err)
+	}
+	arrive(f, c)
+	arrive(f, other)
+	for what, request := range requests {
+		_, err := f.Find(t.Context(), request)
+		unknown(t, what+" while it is at hand", err)
 	}
 	r.Want(0, `SELECT count(*) FROM challenges`)
 }

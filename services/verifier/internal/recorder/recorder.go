@@ -32,12 +32,18 @@ const DeadLetters = "doorcode.dlq.recorder"
 
 // source hands out messages.
 type source interface {
-	Fetch(ctx context.Context, limit int, wait time.Duration) ([]*bus.Delivery, error)
+	Hand(ctx context.Context, limit int, wait time.Duration, take func(*bus.Delivery)) error
 }
 
 // store writes batches.
 type store interface {
 	Record(ctx context.Context, b postgres.Batch) error
+}
+
+// arrivals hears of challenges that are at hand and not recorded yet, and of those with which the recorder is done.
+type arrivals interface {
+	Came(issued postgres.Issued)
+	Gone(challenges ...string)
 }
 
 // publisher takes dead letters.
@@ -50,6 +56,8 @@ type Config struct {
 	Source    source
 	Store     store
 	Publisher publisher
+	// Arrivals hears of each challenge as it comes, for who cannot wait until the batch is recorded.
+	Arrivals arrivals
 	// Number is that of DOORCODE_CHALLENGES, kept beside each challenge.
 	Number uint16
 	Clock  func() time.Time
@@ -70,7 +78,7 @@ type Recorder struct {
 
 // New returns a recorder, or an error when a part is missing.
 func New(cfg Config) (*Recorder, error) {
-	if cfg.Source == nil || cfg.Store == nil || cfg.Publisher == nil || cfg.Clock == nil || cfg.Log == nil ||
+	if cfg.Source == nil || cfg.Store == nil || cfg.Publisher == nil || cfg.Arrivals == nil || cfg.Clock == nil || cfg.Log == nil ||
 		cfg.Recorded == nil || cfg.Changed == nil || cfg.Dead == nil {
 		return nil, errors.New("recorder: a part of the configuration is missing")
 	}
@@ -88,10 +96,19 @@ func (r *Recorder) Run(ctx context.Context) {
 	}
 }
 
+// fetched are the messages of one batch.
+type fetched struct {
+	whole    []*bus.Delivery
+	rows     []postgres.Batch // what becomes of the whole ones
+	broken   []*bus.Delivery
+	problems []error // of the broken ones
+}
+
 // once fetches one batch and records it. What was fetched is finished also when ctx ends meanwhile.
 func (r *Recorder) once(ctx context.Context) error {
-	deliveries, fetchErr := r.cfg.Source.Fetch(ctx, batchSize, fetchWait)
-	if len(deliveries) == 0 {
+	var f fetched
+	fetchErr := r.cfg.Source.Hand(ctx, batchSize, fetchWait, func(d *bus.Delivery) { r.take(&f, d) })
+	if len(f.whole)+len(f.broken) == 0 {
 		if fetchErr == nil {
 			r.cfg.Recorded(0, 0)
 		}
@@ -99,32 +116,48 @@ func (r *Recorder) once(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), handleLimit)
 	defer cancel()
-	return errors.Join(fetchErr, r.handle(ctx, deliveries))
+	return errors.Join(fetchErr, r.handle(ctx, f))
+}
+
+// take reads a message as it comes, and tells of the challenge in it.
+func (r *Recorder) take(f *fetched, d *bus.Delivery) {
+	row, err := r.read(d)
+	if err != nil {
+		f.broken, f.problems = append(f.broken, d), append(f.problems, err)
+		return
+	}
+	f.whole, f.rows = append(f.whole, d), append(f.rows, row)
+	for _, c := range row.Challenges {
+		r.cfg.Arrivals.Came(c)
+	}
 }
 
 // handle records what is whole, in one transaction, and sends the rest to the dead letters.
-func (r *Recorder) handle(ctx context.Context, deliveries []*bus.Delivery) error {
+func (r *Recorder) handle(ctx context.Context, f fetched) error {
 	faultpoint.Hit("recorder.fetched")
-	var whole []*bus.Delivery
-	var rows []postgres.Batch
+	all := join(f.rows)
+	defer r.gone(all)
 	var problems []error
-	for _, d := range deliveries {
-		row, err := r.read(d)
-		if err != nil {
-			problems = append(problems, r.bury(ctx, d, err.Error()))
-			continue
-		}
-		whole = append(whole, d)
-		rows = append(rows, row)
+	for i, d := range f.broken {
+		problems = append(problems, r.bury(ctx, d, f.problems[i].Error()))
 	}
-	err := r.record(ctx, join(rows))
+	err := r.record(ctx, all)
 	if postgres.IsRejected(err) {
-		return errors.Join(append(problems, r.oneByOne(ctx, whole, rows))...)
+		return errors.Join(append(problems, r.oneByOne(ctx, f.whole, f.rows))...)
 	}
 	if err != nil {
-		return errors.Join(append(problems, err, giveBack(whole))...)
+		return errors.Join(append(problems, err, giveBack(f.whole))...)
 	}
-	return errors.Join(append(problems, r.done(whole))...)
+	return errors.Join(append(problems, r.done(f.whole))...)
+}
+
+// gone tells that challenges are no longer at hand.
+func (r *Recorder) gone(b postgres.Batch) {
+	ids := make([]string, len(b.Challenges))
+	for i, c := range b.Challenges {
+		ids[i] = c.Event.Challenge
+	}
+	r.cfg.Arrivals.Gone(ids...)
 }
 
 // record commits a batch and then tells which challenges it was about.

@@ -28,6 +28,30 @@ type bench struct {
 	recorded   atomic.Int64
 	dead       atomic.Int64
 	changed    sync.Map
+	arrivals   arrivals
+}
+
+// arrivals remembers what the recorder had at hand and what it still has.
+type arrivals struct{ came, waiting sync.Map }
+
+func (a *arrivals) Came(issued postgres.Issued) {
+	a.came.Store(issued.Event.Challenge, issued)
+	a.waiting.Store(issued.Event.Challenge, issued)
+}
+
+func (a *arrivals) Gone(challenges ...string) {
+	for _, id := range challenges {
+		a.waiting.Delete(id)
+	}
+}
+
+// none fails when something is still said to be at hand.
+func (a *arrivals) none(t *testing.T) {
+	t.Helper()
+	a.waiting.Range(func(id, _ any) bool {
+		t.Errorf("%s is still said to be at hand", id)
+		return true
+	})
 }
 
 func newBench(t *testing.T) *bench {
@@ -46,7 +70,7 @@ func (b *bench) run() (stop func()) {
 	var ended []chan struct{}
 	for _, stream := range []string{event.StreamChallenges, event.StreamDeliveries} {
 		r, err := recorder.New(recorder.Config{
-			Source: b.consumer(stream), Store: b.db, Publisher: b.bus, Number: bustest.Number, Clock: time.Now,
+			Source: b.consumer(stream), Store: b.db, Publisher: b.bus, Arrivals: &b.arrivals, Number: bustest.Number, Clock: time.Now,
 			Log:      slog.New(slog.DiscardHandler),
 			Recorded: func(n int, _ time.Duration) { b.recorded.Add(int64(n)) },
 			Changed:  b.change,
@@ -135,7 +159,12 @@ func TestP1_EveryEventIsRecordedOnceInAnyOrder(t *testing.T) {
 		if _, told := b.changed.Load(c.ID()); !told {
 			t.Errorf("%s was recorded and nobody was told", c.ID())
 		}
+		issued, came := b.arrivals.came.Load(c.ID())
+		if !came || issued.(postgres.Issued).Stream != bustest.Number || issued.(postgres.Issued).Sequence != c.Sequence {
+			t.Errorf("%s at hand: %t, %+v", c.ID(), came, issued)
+		}
 	}
+	b.arrivals.none(t)
 	b.Want(60, `SELECT count(*) FROM audit WHERE kind = 'delivery.v1.attempted' AND actor = 'doorcode/email-dispatcher'`)
 	// The audit holds neither digest nor envelope nor recipient.
 	b.Want(0, `SELECT count(*) FROM audit WHERE detail ?| ARRAY['digest', 'envelope', 'fingerprint'] OR detail::text LIKE '%example.com%'`)
@@ -269,7 +298,7 @@ func TestP1_WhilePostgresIsAwayNothingIsAcknowledged(t *testing.T) {
 	store := &refusing{DB: b.db}
 	store.down.Store(true)
 	r, err := recorder.New(recorder.Config{
-		Source: b.consumer(event.StreamChallenges), Store: store, Publisher: b.bus, Number: 7, Clock: time.Now,
+		Source: b.consumer(event.StreamChallenges), Store: store, Publisher: b.bus, Arrivals: &b.arrivals, Number: 7, Clock: time.Now,
 		Log: slog.New(slog.DiscardHandler), Recorded: func(n int, _ time.Duration) { b.recorded.Add(int64(n)) }, Changed: b.change, Dead: func() { b.dead.Add(1) },
 	})
 	if err != nil {
@@ -290,6 +319,7 @@ func TestP1_WhilePostgresIsAwayNothingIsAcknowledged(t *testing.T) {
 	if b.dead.Load() != 0 {
 		t.Error("an event was buried because the database was away")
 	}
+	b.arrivals.none(t)
 }
 
 func TestNew_RefusesAMissingPart(t *testing.T) {
