@@ -31,9 +31,10 @@ import (
 	"doorcode/pkg/telemetry"
 	"doorcode/schemas"
 	"doorcode/services/auth/app"
+	"doorcode/services/auth/internal/authtest"
 )
 
-func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+func TestMain(m *testing.M) { os.Exit(authtest.Main(m)) }
 
 // limitOfTest bounds every wait of a test.
 const limitOfTest = 20 * time.Second
