@@ -128,6 +128,58 @@ change DOORCODE_CHALLENGES/sms-dispatcher.max_ack_pending 512 → 256
 	}
 }
 
+// An installation of before, whose people were told of locks alone, is told of more without loss.
+func TestApply_HandsFurtherSubjectsToAConsumer(t *testing.T) {
+	t.Parallel()
+	b := bustest.Start(t)
+	js := rawAdmin(t, b)
+	alterConsumer(t, js, bus.Directory, bus.Notices, func(c *jetstream.ConsumerConfig) {
+		c.FilterSubject, c.FilterSubjects = "doorcode.directory.login_locked", nil
+	})
+	_, err := b.Connect(t, "auth").Consumer(patience(t), bus.Directory, bus.Notices)
+	if err == nil || !strings.Contains(err.Error(), "apply the streams first") {
+		t.Errorf("opened before it is applied: %v", err)
+	}
+	changes := plan(t, b, nil)
+	want := "change DOORCODE_DIRECTORY/notices.filter_subject doorcode.directory.login_locked → " + strings.Join(bus.NoticeSubjects(), " ") + "\n"
+	if diff := cmp.Diff(want, changes.String()); diff != "" || len(changes.Destructive()) != 0 {
+		t.Fatalf("plan (-want +got):\n%s\ndestructive %v", diff, changes.Destructive())
+	}
+	err = bus.Apply(patience(t), b.Admin(), changes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	notices, err := b.Connect(t, "auth").Consumer(patience(t), bus.Directory, bus.Notices)
+	if err != nil {
+		t.Fatal(err)
+	}
+	speaker := b.Connect(t, "verifier")
+	for _, subject := range append(bus.NoticeSubjects(), "doorcode.directory.login_put") {
+		_, err = speaker.Publish(patience(t), bus.Message{Subject: subject, ID: subject, Data: []byte("{}")})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var handed []string
+	bustest.Wait(t, "all of them are handed out", func() bool {
+		all, err := notices.Fetch(patience(t), 10, 100*time.Millisecond)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range all {
+			handed = append(handed, d.Subject)
+			err = d.Ack()
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		return len(handed) >= len(bus.NoticeSubjects())
+	})
+	if diff := cmp.Diff(bus.NoticeSubjects(), handed); diff != "" {
+		t.Errorf("subjects (-want +got):\n%s", diff)
+	}
+}
+
 func TestApply_RaisesLimits(t *testing.T) {
 	t.Parallel()
 	b := bustest.Start(t)
@@ -184,6 +236,12 @@ func TestApply_RefusesWhatLosesEvents(t *testing.T) {
 		"DOORCODE_OUTCOMES.retention Interest → Limits": func(t *testing.T, js jetstream.JetStream) {
 			t.Helper()
 			remake(t, js, func(c *jetstream.StreamConfig) { c.Retention = jetstream.InterestPolicy })
+		},
+		"DOORCODE_DIRECTORY/notices.filter_subject doorcode.directory.login_put → " + strings.Join(bus.NoticeSubjects(), " "): func(t *testing.T, js jetstream.JetStream) {
+			t.Helper()
+			alterConsumer(t, js, bus.Directory, bus.Notices, func(c *jetstream.ConsumerConfig) {
+				c.FilterSubject, c.FilterSubjects = "doorcode.directory.login_put", nil
+			})
 		},
 		"DOORCODE_CHALLENGES/recorder.filter_subject doorcode.challenge.email → ": func(t *testing.T, js jetstream.JetStream) {
 			t.Helper()

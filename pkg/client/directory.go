@@ -27,6 +27,9 @@ type Login struct {
 	Channel string `json:"channel,omitempty"`
 	Role    string `json:"role"` // owner, administrator or member
 	Locale  string `json:"locale,omitempty"`
+	// Invitation is the id of the accepted invitation that the login is made of;
+	// empty for none.
+	Invitation string `json:"invitation,omitempty"`
 }
 
 // PutWorkspace creates or changes a workspace.

@@ -135,6 +135,18 @@ func bad() []struct {
 		{"PUT", login, "channel", `{"role":"member","phone":"+4915112345678","channel":"voice"}`},
 		{"PUT", login, "phones", `{"role":"member","phones":["+4915112345678"]}`},
 		{"PUT", "/v1/workspaces/w/logins/a%20b", "login", `{"role":"member"}`},
+		{"PUT", login, "invitation", `{"role":"administrator","email":"a@example.org","invitation":"a b"}`},
+		{"PUT", login, "invitation", `{"role":"administrator","email":"a@example.org","invitation":"nothing"}`},
+		{"POST", workspace + "/invitations", "email", `{"by":"anna"}`},
+		{"POST", workspace + "/invitations", "email", `{"by":"anna","email":"a@example.org\r\nBcc: b@example.org"}`},
+		{"POST", workspace + "/invitations", "email", `{"by":"anna","email":["a@example.org","b@example.org"]}`},
+		{"POST", workspace + "/invitations", "by", `{"email":"a@example.org"}`},
+		{"POST", workspace + "/invitations", "locale", `{"email":"a@example.org","by":"anna","locale":"en_US"}`},
+		{"POST", workspace + "/invitations", "role", `{"email":"a@example.org","by":"anna","role":"owner"}`},
+		{"POST", workspace + "/group-tests", "by", `{}`},
+		{"POST", workspace + "/group-tests", "locale", `{"by":"anna","locale":"???"}`},
+		{"POST", workspace + "/group-tests", "email", `{"by":"anna","email":"thief@example.org"}`},
+		{"POST", workspace + "/group-tests/x/confirm", "codes", `{"codes":"482917"}`},
 	}
 }
 
@@ -212,6 +224,16 @@ func TestSEC53_AKeyOpensNothingOutsideItsScopesAndWorkspaces(t *testing.T) {
 		{method: "PUT", path: "/v1/workspaces/w/logins/bert", body: fields{"role": "owner", "email": "thief@example.org"}},
 		{method: "DELETE", path: "/v1/workspaces/w/logins/bert"},
 		{method: "DELETE", path: "/v1/workspaces/w/logins/bert/lock"},
+		{method: "POST", path: "/v1/workspaces/w/invitations", body: fields{"email": "thief@example.org", "by": "anna"}},
+		{method: "GET", path: "/v1/workspaces/w/invitations"},
+		{method: "GET", path: "/v1/workspaces/w/invitations/x"},
+		{method: "DELETE", path: "/v1/workspaces/w/invitations/x"},
+		{method: "POST", path: "/v1/workspaces/w/invitations/x/deliveries"},
+		{method: "GET", path: "/v1/workspaces/w/join-requests"},
+		{method: "DELETE", path: "/v1/workspaces/w/join-requests/x"},
+		{method: "POST", path: "/v1/workspaces/w/group-tests", body: fields{"by": "anna"}},
+		{method: "GET", path: "/v1/workspaces/w/group-tests/x"},
+		{method: "POST", path: "/v1/workspaces/w/group-tests/x/confirm", body: fields{"codes": []string{"482917", "482917"}}},
 	}
 	for _, r := range directory {
 		for _, r.key = range []string{page, elsewhere} {
