@@ -199,6 +199,13 @@ func serviceRows() []archtest.Row {
 			Others: metrics, Reason: process,
 		},
 		{
+			Package: "services/auth/internal/authtest",
+			Ours: slices.Concat(packages, []string{
+				"pkg/bus/bustest", "pkg/dispatch/process", "pkg/postgres/pgtest", "pkg/provider/sandbox", "pkg/provider/sendgrid", "pkg/provider/vonage",
+			}),
+			Reason: "what stands around auth in its tests: only tests import it",
+		},
+		{
 			Package: "services/verifier/...", Ours: slices.Concat(packages, []string{"pkg/postgres", "services/verifier/..."}),
 			Others: metrics, Reason: process,
 		},

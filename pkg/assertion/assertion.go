@@ -1,8 +1,8 @@
 // Package assertion signs what a front-end needs to let a person in: a JWT (RFC 7519), signed with
 // Ed25519 (EdDSA, RFC 8037), good for one challenge, one front-end and sixty seconds (DESIGN 3.5).
 //
-// It holds the signing keys with their file form and the public form that auth serves; verifying is the business of
-// package client. An assertion is a pure function of its claims and the key: asked for again, it is the same text.
+// It holds the signing keys with their file form and the public form that auth serves. Front-ends verify by package
+// client, and auth those of its own challenges by Public. An assertion is a pure function of its claims and the key: asked for again, it is the same text.
 package assertion
 
 import (
@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"doorcode/pkg/challenge"
 )
 
 // Life is how long an assertion is good for (SEC-08).
@@ -25,6 +27,8 @@ type Claims struct {
 	Workspace string
 	Challenge string // also the id of the assertion
 	Channel   string
+	// Purpose is what the code was good for; empty or sign_in is a sign-in, of which the assertion says nothing more.
+	Purpose challenge.Purpose
 	// At is when the challenge was approved, by the database clock.
 	At time.Time
 }
@@ -35,7 +39,16 @@ type payload struct {
 	Workspace string   `json:"workspace"`
 	Challenge string   `json:"challenge"`
 	Channel   string   `json:"channel"`
+	Purpose   string   `json:"purpose,omitempty"`
 	Methods   []string `json:"amr"`
+}
+
+// purpose is what the assertion says of the purpose.
+func (c Claims) purpose() string {
+	if c.Purpose == challenge.SignIn {
+		return ""
+	}
+	return string(c.Purpose)
 }
 
 // Sign returns the assertion of the claims under the active key. `amr` says `otp` and never `mfa`: an e-mailed code
@@ -51,7 +64,7 @@ func (k *Keys) Sign(c Claims) (string, error) {
 			Issuer: c.Issuer, Subject: c.Login, Audience: jwt.ClaimStrings{c.FrontEnd}, ID: c.Challenge,
 			IssuedAt: jwt.NewNumericDate(at), ExpiresAt: jwt.NewNumericDate(at.Add(Life)),
 		},
-		Workspace: c.Workspace, Challenge: c.Challenge, Channel: c.Channel, Methods: []string{"otp"},
+		Workspace: c.Workspace, Challenge: c.Challenge, Channel: c.Channel, Purpose: c.purpose(), Methods: []string{"otp"},
 	})
 	unsigned.Header["kid"] = k.active
 	signed, err := unsigned.SignedString(ed25519.NewKeyFromSeed(k.seeds[k.active]))

@@ -266,8 +266,8 @@ func TestAsyncAPI_EveryConsumerIsHandedWhatItSays(t *testing.T) {
 				running[consumer.Durable] = set{}
 			}
 			patterns := stream.Subjects
-			if consumer.Filter != "" {
-				patterns = []string{consumer.Filter}
+			if len(consumer.Filters) > 0 {
+				patterns = consumer.Filters
 			}
 			for _, pattern := range patterns {
 				maps.Copy(running[consumer.Durable], matching(d.all(t), pattern))

@@ -80,7 +80,7 @@ func diffStream(wanted Stream, running jetstream.StreamConfig) []difference {
 func diffConsumer(stream string, wanted ConsumerSpec, running jetstream.ConsumerConfig) []difference {
 	d := &differ{name: stream + "/" + wanted.Durable}
 	config := wanted.config(running)
-	fixed(d, "filter_subject", filterOf(running), config.FilterSubject)
+	filter(d, filtersOf(running), wanted.Filters)
 	fixed(d, "deliver_policy", running.DeliverPolicy, config.DeliverPolicy)
 	fixed(d, "ack_policy", running.AckPolicy, config.AckPolicy)
 	compare(d, "ack_wait", running.AckWait, config.AckWait)
@@ -112,10 +112,20 @@ func isCovered(s string, patterns []string) bool {
 	})
 }
 
-// filterOf is the one filter of a consumer, or all of several.
-func filterOf(running jetstream.ConsumerConfig) string {
-	if len(running.FilterSubjects) > 0 {
-		return fmt.Sprint(running.FilterSubjects)
+// filtersOf lists the filters of a consumer.
+func filtersOf(running jetstream.ConsumerConfig) []string {
+	if running.FilterSubject != "" {
+		return []string{running.FilterSubject}
 	}
-	return running.FilterSubject
+	return running.FilterSubjects
+}
+
+// filter notes subjects that a consumer is handed. Further ones may join those that it names; any other change is fixed,
+// because what was passed over stays passed over.
+func filter(d *differ, running, wanted []string) {
+	if slices.Equal(slices.Sorted(slices.Values(running)), slices.Sorted(slices.Values(wanted))) {
+		return
+	}
+	lost := len(running) == 0 || slices.ContainsFunc(running, func(s string) bool { return !slices.Contains(wanted, s) })
+	d.add("filter_subject", strings.Join(running, " "), strings.Join(wanted, " "), lost || len(wanted) == 0)
 }

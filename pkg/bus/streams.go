@@ -52,7 +52,7 @@ type Stream struct {
 // have no BackOff, which does not go with a delayed nak (nats-postgres.md 3).
 type ConsumerSpec struct {
 	Durable string
-	Filter  string // one subject, or empty for all of the stream
+	Filters []string // subjects, or none for all of the stream
 	AckWait time.Duration
 	// MaxDeliver is how often a message is delivered at most; -1 is for ever.
 	MaxDeliver    int
@@ -67,15 +67,15 @@ func Streams() []Stream {
 		Durable: Recorder, AckWait: 30 * time.Second, MaxDeliver: -1, MaxAckPending: 4096, MaxWaiting: 512,
 	}
 	email := ConsumerSpec{
-		Durable: EmailDispatcher, Filter: "doorcode.challenge.email",
+		Durable: EmailDispatcher, Filters: []string{"doorcode.challenge.email"},
 		AckWait: 30 * time.Second, MaxDeliver: 6, MaxAckPending: 512, MaxWaiting: 512,
 	}
 	sms := ConsumerSpec{
-		Durable: SMSDispatcher, Filter: "doorcode.challenge.sms",
+		Durable: SMSDispatcher, Filters: []string{"doorcode.challenge.sms"},
 		AckWait: 30 * time.Second, MaxDeliver: 6, MaxAckPending: 256, MaxWaiting: 512,
 	}
 	notices := ConsumerSpec{
-		Durable: Notices, Filter: "doorcode.directory.login_locked", // the one change that people are told of
+		Durable: Notices, Filters: NoticeSubjects(),
 		AckWait: 30 * time.Second, MaxDeliver: -1, MaxAckPending: 256, MaxWaiting: 512,
 	}
 	return []Stream{
@@ -114,6 +114,16 @@ func Streams() []Stream {
 	}
 }
 
+// NoticeSubjects lists the changes of the directory that people are told of. Most are told to nobody, and reach nobody.
+func NoticeSubjects() []string {
+	return []string{
+		"doorcode.directory.login_locked",
+		"doorcode.directory.invitation_made",
+		"doorcode.directory.invitation_repeated",
+		"doorcode.directory.join_requested",
+	}
+}
+
 // config is the wanted stream for the server. What is ours to say is laid over what runs, so that replicas, placement
 // and foreign metadata stay; running is the zero value for a stream to be made.
 func (s Stream) config(running jetstream.StreamConfig) jetstream.StreamConfig {
@@ -147,8 +157,12 @@ func (c ConsumerSpec) config(running jetstream.ConsumerConfig) jetstream.Consume
 	config.Name = c.Durable
 	config.DeliverPolicy = jetstream.DeliverAllPolicy
 	config.AckPolicy = jetstream.AckExplicitPolicy
-	config.FilterSubject = c.Filter
-	config.FilterSubjects = nil
+	config.FilterSubject, config.FilterSubjects = "", nil
+	if len(c.Filters) == 1 { // The server keeps one and several in two places.
+		config.FilterSubject = c.Filters[0]
+	} else {
+		config.FilterSubjects = c.Filters
+	}
 	config.AckWait = c.AckWait
 	config.BackOff = nil
 	config.MaxDeliver = c.MaxDeliver

@@ -28,9 +28,6 @@ const (
 	Exhausted State = "exhausted"
 )
 
-// SignIn is the purpose of a challenge that ends a sign-in.
-const SignIn = "sign_in"
-
 // Refusal is the closed set of answers to a check that was not approved.
 type Refusal string
 

@@ -43,6 +43,8 @@ type claims struct {
 	Challenge string   `json:"challenge"`
 	Channel   string   `json:"channel"`
 	AMR       []string `json:"amr"`
+	// Purpose stands in assertions that are no proof of a sign-in.
+	Purpose string `json:"purpose"`
 }
 
 // verify returns who an assertion names, or ErrAssertion.
@@ -71,6 +73,8 @@ func (c *Client) verify(ctx context.Context, handle, assertion string) (Person, 
 	case challenge == "" || cl.ID != challenge || cl.Challenge != challenge:
 		return Person{}, ErrAssertion
 	case cl.IssuedAt == nil || cl.ExpiresAt.Sub(cl.IssuedAt.Time) > maxLife:
+		return Person{}, ErrAssertion
+	case cl.Purpose != "" && cl.Purpose != "sign_in":
 		return Person{}, ErrAssertion
 	case cl.Subject == "" || cl.Workspace == "" || len(cl.AMR) == 0:
 		return Person{}, ErrAssertion

@@ -117,6 +117,8 @@ func TestCheck_RefusesAnAssertionWithAClaimMissingOrWrong(t *testing.T) {
 		"another id":        func(c jwt.MapClaims) { c["jti"] = "BBECAwQFBgcICQoLDA0ODw" },
 		"another audience":  func(c jwt.MapClaims) { c["aud"] = "lanternbird2" },
 		"no audience":       func(c jwt.MapClaims) { delete(c, "aud") },
+		"an approval":       func(c jwt.MapClaims) { c["purpose"] = "approval" },
+		"a proof":           func(c jwt.MapClaims) { c["purpose"] = "proof" },
 		"no issuer":         func(c jwt.MapClaims) { delete(c, "iss") },
 		"good, for control": nil,
 	} {

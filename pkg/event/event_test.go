@@ -35,7 +35,9 @@ func payloadOf(t *testing.T, typ event.Type) any {
 		return &event.Notice{}
 	case event.ChallengeApproved, event.ChallengeExpired, event.ChallengeCanceled, event.ChallengeExhausted, event.CheckRejected:
 		return &event.Outcome{}
-	case event.WorkspacePut, event.WorkspaceRemoved, event.LoginPut, event.LoginRemoved, event.LoginLocked, event.LoginUnlocked:
+	case event.WorkspacePut, event.WorkspaceRemoved, event.LoginPut, event.LoginRemoved, event.LoginLocked, event.LoginUnlocked,
+		event.InvitationMade, event.InvitationRepeated, event.InvitationWithdrawn, event.InvitationAccepted, event.JoinRequested,
+		event.JoinDeclined, event.GroupTestStarted, event.GroupAddressProven:
 		return &event.Directory{}
 	}
 	t.Fatalf("type %s has no payload", typ)

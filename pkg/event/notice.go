@@ -8,12 +8,23 @@ import (
 	"time"
 )
 
-// NoticeLoginLocked tells that too many wrong codes in a row locked a login.
-const NoticeLoginLocked = "login_locked"
+// The kinds of notices.
+const (
+	// NoticeLoginLocked tells that too many wrong codes in a row locked a login.
+	NoticeLoginLocked = "login_locked"
+	// NoticeFactorChanged tells a former route that codes go elsewhere now.
+	NoticeFactorChanged = "factor_changed"
+	// NoticeInvited asks somebody to become an administrator.
+	NoticeInvited = "invited"
+	// NoticeJoinRequested tells an owner that somebody asks to be invited.
+	NoticeJoinRequested = "join_requested"
+)
 
 // NoticeKinds lists what people are told of; it doubles as the closed set of a
 // metric label, and every language has words for each.
-func NoticeKinds() []string { return []string{NoticeLoginLocked} }
+func NoticeKinds() []string {
+	return []string{NoticeLoginLocked, NoticeFactorChanged, NoticeInvited, NoticeJoinRequested}
+}
 
 // NoticeLife is how long after its cause a notice may be sent at most: it is no
 // code, and yesterday's lock is news to whoever was asleep.

@@ -11,24 +11,24 @@ import (
 // Issued is the data of challenge.v1.issued: all that every later step needs.
 // The answer to create is a pure function of it and its sequence.
 type Issued struct {
-	Challenge        string           `json:"challenge"`
-	Workspace        string           `json:"workspace"`
-	Login            string           `json:"login"`
-	LoginVersion     int64            `json:"login_version"`
-	FrontEnd         string           `json:"front_end"`
-	Purpose          string           `json:"purpose"`
-	Channel          string           `json:"channel"` // of the first route
-	Label            string           `json:"label"`
-	SupportReference string           `json:"support_reference"`
-	Locale           string           `json:"locale"`
-	DigestKey        uint8            `json:"digest_key"`
-	Digest           []byte           `json:"digest"`
-	TagKey           uint8            `json:"tag_key"`
-	Routes           []Route          `json:"routes"`
-	Policy           challenge.Policy `json:"policy"`
-	CreatedAt        time.Time        `json:"created_at"`
-	ExpiresAt        time.Time        `json:"expires_at"`
-	ResendAt         time.Time        `json:"resend_at"`
+	Challenge        string            `json:"challenge"`
+	Workspace        string            `json:"workspace"`
+	Login            string            `json:"login"`
+	LoginVersion     int64             `json:"login_version"`
+	FrontEnd         string            `json:"front_end"`
+	Purpose          challenge.Purpose `json:"purpose"`
+	Channel          string            `json:"channel"` // of the first route
+	Label            string            `json:"label"`
+	SupportReference string            `json:"support_reference"`
+	Locale           string            `json:"locale"`
+	DigestKey        uint8             `json:"digest_key"`
+	Digest           []byte            `json:"digest"`
+	TagKey           uint8             `json:"tag_key"`
+	Routes           []Route           `json:"routes"`
+	Policy           challenge.Policy  `json:"policy"`
+	CreatedAt        time.Time         `json:"created_at"`
+	ExpiresAt        time.Time         `json:"expires_at"`
+	ResendAt         time.Time         `json:"resend_at"`
 	// Fingerprint is a keyed hash of the request: the same idempotency key
 	// with another body is refused.
 	Fingerprint []byte `json:"fingerprint"`
@@ -115,13 +115,17 @@ type Outcome struct {
 	ChecksLeft       *int      `json:"checks_left,omitempty"` // of a rejected check
 }
 
-// Directory is the data of all directory.v1 events. It carries no address.
+// Directory is the data of all directory.v1 events. It carries no address and
+// nothing that anybody typed.
 type Directory struct {
-	Workspace string    `json:"workspace"`
-	Login     string    `json:"login,omitempty"`
-	Version   int64     `json:"version,omitempty"` // of the login, after the change
-	By        string    `json:"by"`                // the front-end, or the process
-	At        time.Time `json:"at"`
+	Workspace string `json:"workspace"`
+	Login     string `json:"login,omitempty"`
+	Version   int64  `json:"version,omitempty"` // of the login, after the change
+	By        string `json:"by"`                // the front-end, or the process
+	// About is the id of the invitation, request or change of a factor that the
+	// event tells of, if it tells of one.
+	About string    `json:"about,omitempty"`
+	At    time.Time `json:"at"`
 }
 
 // SendOf returns what a dispatcher has to do about an event, or ErrMalformed

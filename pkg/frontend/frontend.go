@@ -19,6 +19,10 @@ import (
 // prefix marks an API key, so that scanners of repositories can find one.
 const prefix = "dck_"
 
+// Own is the id under which doorcode asks for codes itself, for what is no sign-in. No API key has it, so no front-end can
+// take an assertion of its challenges for one.
+const Own = "doorcode"
+
 // MaxID is the longest id of a front-end.
 const MaxID = 32
 
@@ -62,8 +66,11 @@ type FrontEnd struct {
 	ReturnOrigins []string
 }
 
-// ValidateID checks the id of a front-end: 1 to 32 of a-z, 0-9 and hyphen.
+// ValidateID checks the id of a front-end: 1 to 32 of a-z, 0-9 and hyphen, and not Own.
 func ValidateID(id string) error {
+	if id == Own {
+		return errors.New("a front-end's id is not " + Own + ", which is doorcode's own")
+	}
 	if id == "" || len(id) > MaxID || strings.Trim(id, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
 		return fmt.Errorf("a front-end's id has 1 to %d of the characters a-z 0-9 -", MaxID)
 	}

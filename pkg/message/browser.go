@@ -1,6 +1,9 @@
 package message
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // sign is a mark in a user agent and the name that people know.
 type sign struct{ mark, name string }
@@ -36,15 +39,20 @@ func systems() []sign {
 	}
 }
 
-// describe names the browser and the system of a user agent, both or neither.
+// Describe names the browser and the system of a user agent, both or neither.
 // Only names of the tables come out, so that a header which anybody can write
 // never puts a word into a message.
-func describe(userAgent string) (browser, system string) {
+func Describe(userAgent string) (browser, system string) {
 	browser, system = find(browsers(), userAgent), find(systems(), userAgent)
 	if browser == "" || system == "" {
 		return "", ""
 	}
 	return browser, system
+}
+
+// isOf reports whether a name is one of a table, or empty.
+func isOf(table []sign, name string) bool {
+	return name == "" || slices.ContainsFunc(table, func(s sign) bool { return s.name == name })
 }
 
 // find returns the name of the first mark that a user agent holds.

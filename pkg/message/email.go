@@ -40,6 +40,7 @@ type letter struct {
 	Language, Subject, Preheader, Heading string
 	Code                                  string // empty in a notice
 	Lines                                 []string
+	Link, Press                           string // empty but in a notice that offers something
 	// Support is the last line up to the support reference, and After what
 	// follows that: it is read out, so it never breaks at its dash.
 	Support, Reference, After string
@@ -51,6 +52,7 @@ type emailView struct {
 	Brand, Code, Label, Reference, Workspace, Support string
 	Asked, Until                                      string
 	Browser, System                                   string
+	About                                             string // words; none of a sign-in
 }
 
 // NewEmail returns a renderer for a brand of 1 to 40 characters, as people know
@@ -87,17 +89,23 @@ func (r *EmailRenderer) Render(f Facts) (Message, error) {
 	if err != nil {
 		return Message{}, err
 	}
-	browser, system := describe(f.UserAgent)
-	s := &speaker{language: r.languages.choose(f.Locale), view: emailView{
+	browser, system := Describe(f.UserAgent)
+	l := r.languages.choose(f.Locale)
+	about, err := f.about(l)
+	if err != nil {
+		return Message{}, fmt.Errorf("render message: %w", err)
+	}
+	s := &speaker{language: l, view: emailView{
 		Brand: r.brand, Code: f.Code, Label: f.Label, Support: r.support,
 		Reference: challenge.ShowReference(f.Reference), Workspace: showName(f.Workspace),
 		Asked: f.CreatedAt.UTC().Format(clock), Until: f.ExpiresAt.UTC().Format(clock),
-		Browser: browser, System: system,
+		Browser: browser, System: system, About: about,
 	}}
+	say := func(part string) string { return s.say(f.words() + "." + part) }
 	return r.write(s, letter{
-		Subject: s.say("code.subject"), Preheader: s.say("code.preheader"), Heading: s.say("code.heading"), Code: f.Code,
-		Lines: []string{s.say("code.use"), s.say("code.asked"), s.say("code.not_you"), s.say("code.mailbox")},
-	}.withSupport(s.say("code.support"), f.Reference))
+		Subject: say("subject"), Preheader: say("preheader"), Heading: say("heading"), Code: f.Code,
+		Lines: []string{say("use"), say("asked"), say("not_you"), say("mailbox")},
+	}.withSupport(say("support"), f.Reference))
 }
 
 // withSupport puts in the last line, which holds the support reference.

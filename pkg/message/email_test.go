@@ -223,7 +223,7 @@ func TestDescribe_KnowsTheClosedTable(t *testing.T) {
 		"Windows only": " on ",
 		"":             " on ",
 	} {
-		browser, system := describe(agent)
+		browser, system := Describe(agent)
 		if got := browser + " on " + system; got != want {
 			t.Errorf("%q is %q, want %q", agent, got, want)
 		}

@@ -33,6 +33,8 @@ func (f Facts) check() error {
 		return fmt.Errorf("%w: support reference", ErrFacts)
 	case f.CreatedAt.IsZero() || !f.ExpiresAt.After(f.CreatedAt):
 		return fmt.Errorf("%w: times", ErrFacts)
+	case f.purpose().Check(f.About) != nil:
+		return fmt.Errorf("%w: purpose", ErrFacts)
 	}
 	return nil
 }

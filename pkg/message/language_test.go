@@ -3,6 +3,7 @@ package message
 import (
 	"errors"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -10,12 +11,27 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"doorcode/pkg/account"
 	"doorcode/pkg/event"
 )
 
 // locked is the notice of a lock in a language.
 func locked(locale string) Notice {
 	return Notice{Kind: event.NoticeLoginLocked, At: facts().CreatedAt, Reference: "4F72KQ9R", Workspace: "Acme", Locale: locale}
+}
+
+// sample is a notice of a kind with all that it can say.
+func sample(kind, locale string) Notice {
+	n := locked(locale)
+	form, _ := FormOf(kind)
+	n.Kind, n.Name, n.Browser, n.System = kind, "Kim de Vries", "Firefox", "Windows"
+	if form.Routed {
+		n.To, n.Ending = "sms", "48"
+	}
+	if form.Link {
+		n.Link, n.Until = "https://sign-in.lanternbird.com/page?of=AQEjRWeJq83vEjRWeJq83vEjRWeJq83v", n.At.AddDate(0, 0, 7)
+	}
+	return n
 }
 
 // notify renders the e-mail of a notice.
@@ -54,7 +70,7 @@ func TestLanguages_HaveTheSameKeys(t *testing.T) {
 		return keys
 	}
 	want := keys(all[fallback])
-	if len(want) < 10+len(event.NoticeKinds())*8 {
+	if len(want) < 10+len(event.NoticeKinds())*7 {
 		t.Fatalf("English has %d keys", len(want))
 	}
 	for tag, l := range all {
@@ -92,20 +108,26 @@ func TestLanguages_WriteTheMessagesOfTheGoldenFiles(t *testing.T) {
 		golden(t, tag+"/sign_in.html", m.HTML)
 		golden(t, tag+"/sms.txt", text(t, smsRenderer(t, "Lanternbird", host), in))
 		for _, kind := range event.NoticeKinds() {
-			n := locked(tag)
-			n.Kind = kind
+			n := sample(kind, tag)
+			form, _ := FormOf(kind)
 			m := notify(t, n)
 			golden(t, tag+"/"+kind+".txt", m.Subject+"\n\n"+m.Text)
 			golden(t, tag+"/"+kind+".html", m.HTML)
+			if form.Owner {
+				n.Owner = true
+				m = notify(t, n)
+				golden(t, tag+"/"+kind+"_owner.txt", m.Subject+"\n\n"+m.Text)
+				golden(t, tag+"/"+kind+"_owner.html", m.HTML)
+				n.Owner = false
+			}
+			if !form.Texted {
+				continue
+			}
 			sms, err := smsRenderer(t, "Lanternbird", host).RenderNotice(n)
 			if err != nil {
 				t.Fatal(err)
 			}
 			golden(t, tag+"/"+kind+"_sms.txt", sms.Text)
-			n.Owner = true
-			m = notify(t, n)
-			golden(t, tag+"/"+kind+"_owner.txt", m.Subject+"\n\n"+m.Text)
-			golden(t, tag+"/"+kind+"_owner.html", m.HTML)
 		}
 	}
 }
@@ -142,35 +164,79 @@ func TestSEC35_NoNoticeHasACodeALinkOrAnythingThatLoads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sms := smsRenderer(t, "Lanternbird", host)
 	for _, tag := range Languages() {
 		for _, kind := range event.NoticeKinds() {
-			n := locked(tag)
-			n.Kind = kind
-			mail, err := r.RenderNotice(n)
-			if err != nil {
-				t.Fatal(err)
-			}
-			short, err := sms.RenderNotice(n)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, bad := range []string{"<a ", "<img", "http://", "https://", "href", "src=", "url(", "<script", "lanternbird.", "@", "#8a8f98;font-size:32"} {
-				if all := strings.ToLower(mail.Subject + mail.HTML + mail.Text + short.Text); strings.Contains(all, bad) {
-					t.Errorf("%s of %s holds %q", kind, tag, bad)
+			n := sample(kind, tag)
+			all := []Message{}
+			for _, link := range []string{n.Link, ""} {
+				form, _ := FormOf(kind)
+				if link == "" && form.Linked {
+					continue
+				}
+				n.Link = link
+				mail, err := r.RenderNotice(n)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if link != "" {
+					mail = unlinked(t, mail, link)
+				}
+				all = append(all, mail)
+				if !strings.Contains(mail.Text, "Acme") || !strings.Contains(mail.Text, "4F72-KQ9R") {
+					t.Errorf("%s of %s lacks the workspace or the support reference", kind, tag)
+				}
+				if !strings.Contains(mail.Text, "08:02 (UTC)") || !strings.Contains(mail.Text, "2026") {
+					t.Errorf("%s of %s does not say when, with the zone:\n%s", kind, tag, mail.Text)
 				}
 			}
-			if len(digitRun().FindAllString(strings.ReplaceAll(mail.Text+short.Text, "2026", ""), -1)) > 0 {
-				t.Errorf("%s of %s holds what a phone takes for a code", kind, tag)
+			if form, _ := FormOf(kind); form.Texted {
+				n.Link = "https://sign-in.lanternbird.com/page?of=x"
+				if !form.Link {
+					n.Link = ""
+				}
+				short, err := smsRenderer(t, "Lanternbird", host).RenderNotice(n)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !strings.Contains(short.Text, "4F72-KQ9R") {
+					t.Errorf("the text message %s of %s lacks the support reference", kind, tag)
+				}
+				all = append(all, short)
 			}
-			if !strings.Contains(mail.Text, "Acme") || !strings.Contains(mail.Text, "4F72-KQ9R") || !strings.Contains(short.Text, "4F72-KQ9R") {
-				t.Errorf("%s of %s lacks the workspace or the support reference", kind, tag)
-			}
-			if !strings.Contains(mail.Text, "08:02 (UTC)") || !strings.Contains(mail.Text, "2026") {
-				t.Errorf("%s of %s does not say when, with the zone:\n%s", kind, tag, mail.Text)
+			for _, m := range all {
+				inertNotice(t, kind+" of "+tag, m)
 			}
 		}
 	}
+}
+
+// inertNotice fails when a message holds something to press, to load or to type.
+func inertNotice(t *testing.T, name string, m Message) {
+	t.Helper()
+	for _, bad := range []string{"<a ", "<img", "http://", "https://", "href", "src=", "url(", "<script", "lanternbird.example", "lanternbird.com", "@", "#8a8f98;font-size:32"} {
+		if strings.Contains(strings.ToLower(m.Subject+m.HTML+m.Text), bad) {
+			t.Errorf("%s holds %q", name, bad)
+		}
+	}
+	if len(digitRun().FindAllString(strings.ReplaceAll(m.Text, "2026", ""), -1)) > 0 {
+		t.Errorf("%s holds what a phone takes for a code", name)
+	}
+}
+
+// unlinked takes the one link out of a mail, which stands in it to press once and to read once in each form, and never
+// in what a list of mails shows.
+func unlinked(t *testing.T, m Message, link string) Message {
+	t.Helper()
+	button := regexp.MustCompile(`<a href="` + regexp.QuoteMeta(link) + `" style="[^"]*">`)
+	if len(button.FindAllString(m.HTML, -1)) != 1 || strings.Count(m.HTML, link) != 2 || strings.Count(m.Text, link) != 1 {
+		t.Errorf("the link does not stand there once:\n%s", m.Text)
+	}
+	if preview, _ := words(t, m.HTML); strings.Contains(m.Subject+preview+title(m.HTML), "http") {
+		t.Errorf("the link is in the subject or the preview")
+	}
+	m.HTML = strings.ReplaceAll(button.ReplaceAllString(m.HTML, ""), link, "")
+	m.Text = strings.ReplaceAll(m.Text, link, "")
+	return m
 }
 
 // The main address is told of the owner's login. Who reads it is not spoken to as if it were theirs, and gets
@@ -205,9 +271,12 @@ func TestSMSRenderer_TellsANoticeInOnePartInEveryLanguage(t *testing.T) {
 		r := smsRenderer(t, brand, longestHost())
 		for _, tag := range Languages() {
 			for _, kind := range event.NoticeKinds() {
-				n := locked(tag)
-				n.Kind = kind
-				n.At = time.Date(2026, time.September, 30, 23, 59, 0, 0, time.UTC)
+				form, _ := FormOf(kind)
+				if !form.Texted {
+					continue
+				}
+				n := sample(kind, tag)
+				n.At, n.Link = time.Date(2026, time.September, 30, 23, 59, 0, 0, time.UTC), ""
 				m, err := r.RenderNotice(n)
 				if err != nil {
 					t.Fatalf("%s of %s: %v", kind, tag, err)
@@ -263,6 +332,67 @@ func TestRenderNotice_RefusesWhatAuthNeverHas(t *testing.T) {
 	m, err := smsRenderer(t, "Lanternbird", host).RenderNotice(n)
 	if !errors.Is(err, ErrFacts) || m != (Message{}) {
 		t.Errorf("a text message to a main address: %v", err)
+	}
+	for _, kind := range []string{event.NoticeInvited, event.NoticeJoinRequested} {
+		m, err := smsRenderer(t, "Lanternbird", host).RenderNotice(sample(kind, "en"))
+		if !errors.Is(err, ErrFacts) || m != (Message{}) {
+			t.Errorf("a text message for %s: %v", kind, err)
+		}
+	}
+}
+
+// What is not as auth makes it never reaches a message: no word that anybody typed but a name made inert, no browser
+// outside the tables, and no link that is not of the form of our own pages (R8.2, SEC-35).
+func TestSEC35_ANoticeRefusesFactsOfNoClosedForm(t *testing.T) {
+	t.Parallel()
+	spoil := map[string]func(*Notice){
+		"a name of two lines":     func(n *Notice) { n.Name = "Kim\r\nBcc: a@b" },
+		"a name with a link":      func(n *Notice) { n.Name = "evil.example" },
+		"a name with markup":      func(n *Notice) { n.Name = "<b>Kim</b>" },
+		"a long name":             func(n *Notice) { n.Name = strings.Repeat("x", account.MaxTypedName+1) },
+		"an unknown browser":      func(n *Notice) { n.Browser = "evil.example" },
+		"an unknown system":       func(n *Notice) { n.System = "<b>" },
+		"an unknown channel":      func(n *Notice) { n.To = "pigeon" },
+		"a whole number":          func(n *Notice) { n.To, n.Ending = "sms", "12025550148" },
+		"no ending":               func(n *Notice) { n.To, n.Ending = "sms", "" },
+		"an address":              func(n *Notice) { n.To, n.Ending = "email", "a@b.example" },
+		"letters for an ending":   func(n *Notice) { n.To, n.Ending = "sms", "4x" },
+		"an ending of no channel": func(n *Notice) { n.To, n.Ending = "", "48" },
+	}
+	for _, link := range []string{
+		"http://sign-in.lanternbird.com/undo?of=x", "javascript:alert(1)?of=x", "https://u:p@lanternbird.com/undo?of=x", "//lanternbird.com/undo?of=x",
+		"https://lanternbird.com/undo", "https://lanternbird.com/undo?of=x#y", "https://lanternbird.com/undo?of=\"><b>", "https://lanternbird.com/undo?of=x\n",
+		"https://lanternbird.com/un do?of=x", "https:///undo?of=x", "https://lanternbird.com/undo?of=" + strings.Repeat("x", maxLink), "undo?of=x",
+	} {
+		spoil["the link "+link] = func(n *Notice) { n.Link = link }
+	}
+	spoil["a link that has ended"] = func(n *Notice) { n.Until = n.At }
+	for name, change := range spoil {
+		for _, kind := range []string{event.NoticeFactorChanged, event.NoticeInvited} {
+			n := sample(kind, "en")
+			change(&n)
+			m, err := renderer(t, "Lanternbird").RenderNotice(n)
+			if !errors.Is(err, ErrFacts) || m != (Message{}) {
+				t.Errorf("%s with %s: %v", kind, name, err)
+			}
+		}
+	}
+	for name, n := range map[string]Notice{
+		"a lock with a link":    func() Notice { n := sample(event.NoticeInvited, "en"); n.Kind = event.NoticeLoginLocked; return n }(),
+		"a request of nobody":   func() Notice { n := sample(event.NoticeJoinRequested, "en"); n.Name = ""; return n }(),
+		"a change to nowhere":   func() Notice { n := sample(event.NoticeFactorChanged, "en"); n.To, n.Ending = "", ""; return n }(),
+		"an invitation alone":   func() Notice { n := sample(event.NoticeInvited, "en"); n.Link = ""; return n }(),
+		"an owner's invitation": func() Notice { n := sample(event.NoticeInvited, "en"); n.Owner = true; return n }(),
+	} {
+		m, err := renderer(t, "Lanternbird").RenderNotice(n)
+		if !errors.Is(err, ErrFacts) || m != (Message{}) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, link := range []string{"http://127.0.0.1:8080/undo?of=x", "http://[::1]:8080/undo?of=x", "http://localhost/undo?of=x", "https://sign-in.example.com:8443/a/b?of=x-_"} {
+		n := sample(event.NoticeInvited, "en")
+		n.Link = link
+		unlinked(t, notify(t, n), link)
 	}
 }
 

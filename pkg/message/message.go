@@ -4,9 +4,11 @@
 // One renderer serves one channel.
 //
 // It promises that a code stands in neither subject nor preview line, that it
-// is one unbroken run of digits, and that no message holds a link, an image or
-// anything that a stranger typed (R5.9): what is not of a closed form is left
-// out or refused. It sends nothing, keeps nothing and knows no clock.
+// is one unbroken run of digits, and that no message holds an image or, but for
+// the name that account.InertName leaves of it, anything that a stranger typed
+// (R5.9, R8.2): what is not of a closed form is left out or refused. No message
+// with a code holds a link, and a notice at most one. It sends nothing, keeps
+// nothing and knows no clock.
 //
 // The words of a language are one file in templates, those of all messages and
 // channels together, each under a key; the layouts are shared. So another
@@ -18,11 +20,14 @@
 package message
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
 	"time"
+
+	"doorcode/pkg/challenge"
 )
 
 // ErrFacts says that a message cannot be written from these facts. It says
@@ -60,6 +65,29 @@ type Facts struct {
 	// UserAgent is the header of the browser that asked. It is looked up in a
 	// closed table and never shown.
 	UserAgent string
+	// Purpose is what the code is good for; empty is a sign-in. About is what an
+	// approval or a proof is about.
+	Purpose challenge.Purpose
+	About   challenge.About
+}
+
+// purpose is what the code is good for.
+func (f Facts) purpose() challenge.Purpose { return cmp.Or(f.Purpose, challenge.SignIn) }
+
+// words is the first part of the keys of the words with this code.
+func (f Facts) words() string {
+	if f.purpose() == challenge.SignIn {
+		return "code"
+	}
+	return string(f.purpose())
+}
+
+// about returns the words of what the code is about, and nothing for a sign-in.
+func (f Facts) about(l language) (string, error) {
+	if f.About == "" {
+		return "", nil
+	}
+	return l.say(f.words()+"_about."+string(f.About), nil)
 }
 
 // Message is a rendered message; a text message has a Text alone. It may hold a

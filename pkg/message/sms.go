@@ -6,6 +6,7 @@ import (
 	"time"
 	"unicode"
 
+	"doorcode/pkg/challenge"
 	"doorcode/pkg/gsm7"
 )
 
@@ -35,6 +36,7 @@ type SMSRenderer struct {
 type smsView struct {
 	Brand, Code, Label string
 	Minutes            int
+	About              string // words; none of a sign-in
 }
 
 // NewSMS returns a renderer for a brand of 1 to 11 characters and the host of
@@ -59,9 +61,11 @@ func NewSMS(brand, host string) (*SMSRenderer, error) {
 	}
 	r := &SMSRenderer{brand: brand, host: host, languages: languages}
 	for _, l := range languages {
-		_, err = r.write(l, smsView{Brand: brand, Code: "0000000000", Label: "KTM", Minutes: 10})
-		if err != nil {
-			return nil, fmt.Errorf("message: with this brand and %w: %w", ErrHost, err)
+		for _, f := range longest() {
+			_, err = r.write(l, f)
+			if err != nil {
+				return nil, fmt.Errorf("message: with this brand and %w: %w", ErrHost, err)
+			}
 		}
 	}
 	return r, nil
@@ -76,7 +80,7 @@ func (r *SMSRenderer) Render(f Facts) (Message, error) {
 	if f.WrittenAt.IsZero() {
 		return Message{}, fmt.Errorf("%w: time of writing", ErrFacts)
 	}
-	text, err := r.write(r.languages.choose(f.Locale), smsView{Brand: r.brand, Code: f.Code, Label: f.Label, Minutes: f.minutes()})
+	text, err := r.write(r.languages.choose(f.Locale), f)
 	if err != nil {
 		return Message{}, fmt.Errorf("%w: %w", ErrFacts, err)
 	}
@@ -86,8 +90,30 @@ func (r *SMSRenderer) Render(f Facts) (Message, error) {
 // write returns the text with a code. Whatever the words, the last line binds
 // the code to the host: phones offer it on that page alone, and nothing may
 // follow it (providers.md 8).
-func (r *SMSRenderer) write(l language, v smsView) (string, error) {
-	return onePartOf(l, "code", v, fmt.Sprintf("\n@%s #%s", r.host, v.Code))
+func (r *SMSRenderer) write(l language, f Facts) (string, error) {
+	about, err := f.about(l)
+	if err != nil {
+		return "", fmt.Errorf("render message: %w", err)
+	}
+	v := smsView{Brand: r.brand, Code: f.Code, Label: f.Label, Minutes: f.minutes(), About: about}
+	return onePartOf(l, f.words(), v, fmt.Sprintf("\n@%s #%s", r.host, v.Code))
+}
+
+// longest are facts of each kind of message with the longest code and life.
+func longest() []Facts {
+	var all []Facts
+	for _, p := range challenge.Purposes() {
+		for _, about := range append(p.Abouts(), "") {
+			if p.Check(about) != nil {
+				continue
+			}
+			at := time.Unix(0, 0)
+			all = append(all, Facts{
+				Code: "0000000000", Label: "KTM", Purpose: p, About: about, CreatedAt: at, WrittenAt: at, ExpiresAt: at.Add(challenge.MaxLife),
+			})
+		}
+	}
+	return all
 }
 
 // onePartOf returns the first form of a message that fits one part with its

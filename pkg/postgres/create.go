@@ -47,7 +47,10 @@ SELECT c.now, ` + frontEndColumns + `,
  ORDER BY q.n`
 
 // creating names who asks for a create, and of what.
-type creating struct{ frontEnd, workspace, login string }
+type creating struct {
+	frontEnd, workspace, login string
+	own                        bool // doorcode itself asks: there is no front-end
+}
 
 // createRow is the row of createFactsSQL; what an outer join did not find is nil.
 type createRow struct {
@@ -81,6 +84,12 @@ func (d *Directory) CreateFacts(ctx context.Context, frontEnd, workspace, login 
 	return ask(ctx, d.facts, creating{frontEnd: frontEnd, workspace: workspace, login: login}, single(d.readCreateFacts))
 }
 
+// OwnFacts is CreateFacts for a code that doorcode asks for itself: the front-end is frontend.Own, which no row can be. Of
+// whoever is no login yet it has the budget alone.
+func (d *Directory) OwnFacts(ctx context.Context, workspace, login string) (CreateFacts, error) {
+	return ask(ctx, d.facts, creating{workspace: workspace, login: login, own: true}, single(d.readCreateFacts))
+}
+
 // readCreateFacts reads those of several creates.
 func (d *Directory) readCreateFacts(ctx context.Context, creates []creating) ([]batch.Answer[CreateFacts], error) {
 	frontEnds, workspaces, logins := make([]string, len(creates)), make([]string, len(creates)), make([]string, len(creates))
@@ -98,7 +107,7 @@ func (d *Directory) readCreateFacts(ctx context.Context, creates []creating) ([]
 		if err != nil {
 			break
 		}
-		answers = append(answers, r.facts(d, creates[len(answers)].workspace))
+		answers = append(answers, r.facts(d, creates[len(answers)]))
 	}
 	rows.Close()
 	err = cmp.Or(err, rows.Err())
@@ -109,14 +118,18 @@ func (d *Directory) readCreateFacts(ctx context.Context, creates []creating) ([]
 }
 
 // facts checks the row of one create.
-func (r *createRow) facts(d *Directory, workspace string) batch.Answer[CreateFacts] {
+func (r *createRow) facts(d *Directory, c creating) batch.Answer[CreateFacts] {
 	f := CreateFacts{Now: r.now.UTC(), StoppedCountries: r.stopped}
-	var err error
-	f.FrontEnd, err = r.frontEnd.check(d)
-	if err != nil {
-		return batch.Answer[CreateFacts]{Err: fmt.Errorf("read the facts of a create: %w", err)}
+	if c.own {
+		f.FrontEnd = frontend.FrontEnd{ID: frontend.Own}
+	} else {
+		var err error
+		f.FrontEnd, err = r.frontEnd.check(d)
+		if err != nil {
+			return batch.Answer[CreateFacts]{Err: fmt.Errorf("read the facts of a create: %w", err)}
+		}
 	}
-	r.directory(d, workspace, &f)
+	r.directory(d, c.workspace, &f)
 	return batch.Answer[CreateFacts]{Value: f}
 }
 
@@ -130,6 +143,9 @@ func (r *createRow) directory(d *Directory, workspace string, f *CreateFacts) {
 	if !(rowSeal{key: *r.wKey, mac: r.wMAC}).fits(d.rows, TableWorkspaces, workspacePairs(w)) {
 		f.Broken = TableWorkspaces
 	}
+	if r.version != nil {
+		f.Budget = &Budget{Version: *r.version, Failures: r.failures, Locked: r.locked}
+	}
 	if r.lID == nil {
 		return
 	}
@@ -142,11 +158,7 @@ func (r *createRow) directory(d *Directory, workspace string, f *CreateFacts) {
 	}
 	l = withRole(w, l)
 	f.Login = &l
-	if r.version == nil {
-		if f.Broken == "" {
-			f.Broken = TableBudgets
-		}
-		return
+	if r.version == nil && f.Broken == "" {
+		f.Broken = TableBudgets
 	}
-	f.Budget = &Budget{Version: *r.version, Failures: r.failures, Locked: r.locked}
 }

@@ -15,11 +15,17 @@ const (
 	TableLogins     = "logins"
 	TableFrontEnds  = "front_ends"
 	TableBudgets    = "login_budgets"
+
+	TableInvitations  = "invitations"
+	TableJoinRequests = "join_requests"
+	TableGroupTests   = "group_tests"
 )
 
 // GuardedTables lists the tables that an IntegrityError can name.
 func GuardedTables() []string {
-	return []string{TableWorkspaces, TableLogins, TableFrontEnds, TableBudgets}
+	return []string{
+		TableWorkspaces, TableLogins, TableFrontEnds, TableBudgets, TableInvitations, TableJoinRequests, TableGroupTests,
+	}
 }
 
 // IntegrityError says that a row which decides who may ask or where a code goes is not as auth wrote it: its MAC does

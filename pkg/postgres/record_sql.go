@@ -97,7 +97,7 @@ func challengeRows(issued []Issued) []challengeRow {
 		rows[i] = challengeRow{
 			ID: e.Challenge, StreamNumber: c.Stream, StreamSequence: c.Sequence,
 			Workspace: e.Workspace, Login: e.Login, LoginVersion: e.LoginVersion, FrontEnd: e.FrontEnd,
-			Purpose: e.Purpose, Label: e.Label, SupportReference: e.SupportReference,
+			Purpose: string(e.Purpose), Label: e.Label, SupportReference: e.SupportReference,
 			TagKey: e.TagKey, DigestKey: e.DigestKey, Digest: e.Digest, Routes: e.Routes,
 			WrongLimit: p.WrongPerChallenge, HourLimit: p.WrongPerHour, DayLimit: p.WrongPerDay, LockLimit: p.LockAfter,
 			SendLimit: p.Sends, CreatedAt: micros(e.CreatedAt), ResendAt: micros(e.ResendAt), ExpiresAt: micros(e.ExpiresAt),

@@ -63,9 +63,27 @@ type Content struct {
 	CreatedAt time.Time `json:"created_at"` // of a notice: when it happened
 	ExpiresAt time.Time `json:"expires_at"`
 	UserAgent string    `json:"user_agent,omitempty"`
+	// Purpose is what the code is good for, empty for a sign-in, and About what
+	// an approval or a proof is about.
+	Purpose string `json:"purpose,omitempty"`
+	About   string `json:"about,omitempty"`
+
+	// The rest is of notices alone.
+
 	// Owner says that a notice is about the owner of the workspace and goes to
 	// the workspace's main address.
 	Owner bool `json:"owner,omitempty"`
+	// Name is what somebody typed as a name, made inert.
+	Name string `json:"name,omitempty"`
+	// To is the channel of the route that a notice tells of, and Ending the last two digits of a phone.
+	To     string `json:"to,omitempty"`
+	Ending string `json:"ending,omitempty"`
+	// Browser and System are words of the closed tables of package message.
+	Browser string `json:"browser,omitempty"`
+	System  string `json:"system,omitempty"`
+	// Link is the one address of our own that a notice may hold, and Until when that ends.
+	Link  string    `json:"link,omitempty"`
+	Until time.Time `json:"until,omitzero"`
 }
 
 // Seal returns the envelope of the content under the active key.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"doorcode/pkg/bus"
+	"doorcode/pkg/challenge"
 	"doorcode/pkg/delivery"
 	"doorcode/pkg/dispatch"
 	"doorcode/pkg/event"
@@ -175,17 +176,23 @@ func (p *Process) render(notice string, c seal.Content) (provider.Message, error
 	return provider.Message{Subject: m.Subject, Text: m.Text, HTML: m.HTML}, nil
 }
 
-// write has the renderer write the words.
+// write has the renderer write the words. A link and a code are never in one
+// message: people have to learn to mistrust one that has both.
 func (p *Process) write(notice string, c seal.Content) (message.Message, error) {
+	if notice == "" && c.Link != "" || notice != "" && c.Code != "" {
+		return message.Message{}, fmt.Errorf("%w: a code and a link", message.ErrFacts)
+	}
 	if notice != "" {
 		return p.cfg.Renderer.RenderNotice(message.Notice{
 			Kind: notice, At: c.CreatedAt, Reference: c.Reference, Workspace: c.Workspace, Locale: c.Locale,
-			Owner: c.Owner,
+			Owner: c.Owner, Name: c.Name, To: c.To, Ending: c.Ending, Browser: c.Browser, System: c.System,
+			Link: c.Link, Until: c.Until,
 		})
 	}
 	return p.cfg.Renderer.Render(message.Facts{
 		Code: c.Code, Label: c.Label, Reference: c.Reference, Workspace: c.Workspace, Locale: c.Locale,
 		CreatedAt: c.CreatedAt, ExpiresAt: c.ExpiresAt, WrittenAt: p.cfg.Clock(), UserAgent: c.UserAgent,
+		Purpose: challenge.Purpose(c.Purpose), About: challenge.About(c.About),
 	})
 }
 

@@ -18,6 +18,7 @@ import (
 	"doorcode/pkg/message"
 	"doorcode/pkg/provider"
 	"doorcode/pkg/provider/providertest"
+	"doorcode/pkg/seal"
 	"doorcode/pkg/telemetry"
 )
 
@@ -250,6 +251,34 @@ func TestProcess_WritesANoticeInTheWordsOfTheChannel(t *testing.T) {
 				t.Errorf("the message of %s has the subject %q", c, m.Subject)
 			}
 		})
+	}
+}
+
+// Only a notice may lead anywhere, and it holds no code; whoever sealed both in one is not believed.
+func TestSEC35_NoMessageHasBothACodeAndALink(t *testing.T) {
+	t.Parallel()
+	w := dispatchtest.Start(t)
+	at := time.Date(2026, 6, 3, 8, 2, 0, 0, time.UTC)
+	for _, c := range delivery.Channels() {
+		p := build(t, sample(t, w, c))
+		code := seal.Content{Code: "482917", Label: "KTM", Reference: "4F72KQ9R", CreatedAt: at, ExpiresAt: at.Add(time.Minute)}
+		lock := seal.Content{Reference: "4F72KQ9R", CreatedAt: at}
+		change := seal.Content{
+			Reference: "4F72KQ9R", CreatedAt: at, To: "email", Link: "https://sign-in.example.com/undo?of=x", Until: at.Add(time.Hour),
+		}
+		for notice, c := range map[string]seal.Content{"": code, event.NoticeLoginLocked: lock, event.NoticeFactorChanged: change} {
+			_, err := p.render(notice, c)
+			if err != nil {
+				t.Errorf("%q: %v", notice, err)
+			}
+		}
+		code.Link, lock.Code, change.Code = change.Link, "482917", "482917"
+		for notice, c := range map[string]seal.Content{"": code, event.NoticeLoginLocked: lock, event.NoticeFactorChanged: change} {
+			m, err := p.render(notice, c)
+			if !errors.Is(err, message.ErrFacts) || m.Text != "" {
+				t.Errorf("%q with both: %v", notice, err)
+			}
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"doorcode/pkg/challenge"
 	"doorcode/pkg/event"
 	"doorcode/pkg/message"
 )
@@ -110,22 +111,51 @@ func (r renderers) codes(language string, add func(string, message.Message, erro
 		m, err := r.sms.Render(c.facts)
 		add(c.name, m, err)
 	}
+	for _, p := range challenge.Purposes() {
+		for _, about := range p.Abouts() {
+			own := full
+			own.Purpose, own.About = p, about
+			name := string(p) + "-" + string(about)
+			m, err := r.email.Render(own)
+			add(name, m, err)
+			m, err = r.sms.Render(own)
+			add(name+"-sms", m, err)
+		}
+	}
 }
 
 // notices writes the messages that carry none.
 func (r renderers) notices(language string, add func(string, message.Message, error)) {
 	for _, kind := range event.NoticeKinds() {
-		n := message.Notice{
-			Kind: kind, At: time.Date(2026, time.June, 3, 8, 2, 11, 0, time.UTC), Reference: "4F72KQ9R", Workspace: "Acme", Locale: language,
-		}
+		form, _ := message.FormOf(kind)
+		n := sample(kind, form, language)
 		m, err := r.email.RenderNotice(n)
 		add(kind, m, err)
-		m, err = r.sms.RenderNotice(n)
-		add(kind+"-sms", m, err)
-		n.Owner = true
-		m, err = r.email.RenderNotice(n)
-		add(kind+"-owner", m, err)
+		if form.Texted {
+			m, err = r.sms.RenderNotice(n)
+			add(kind+"-sms", m, err)
+		}
+		if form.Owner {
+			n.Owner = true
+			m, err = r.email.RenderNotice(n)
+			add(kind+"-owner", m, err)
+		}
 	}
+}
+
+// sample is a notice with all that its kind can say.
+func sample(kind string, form message.NoticeForm, language string) message.Notice {
+	at := time.Date(2026, time.June, 3, 8, 2, 11, 0, time.UTC)
+	n := message.Notice{
+		Kind: kind, At: at, Reference: "4F72KQ9R", Workspace: "Acme", Locale: language, Name: "Kim de Vries", Browser: "Firefox", System: "Windows",
+	}
+	if form.Routed {
+		n.To, n.Ending = "sms", "48"
+	}
+	if form.Link {
+		n.Link, n.Until = "https://sign-in.lanternbird.com/page?of=AQEjRWeJq83vEjRWeJq83vEjRWeJq83v", at.AddDate(0, 0, 7)
+	}
+	return n
 }
 
 // write makes a file of each form of each message, and the page that shows all.

@@ -24,7 +24,14 @@ func TestPreviews_ShowEveryMessageInEveryLanguage(t *testing.T) {
 	}
 	wanted := []string{"code.html", "code.txt", "code-bare.html", "code-sms.txt", "code-sms-long.txt"}
 	for _, kind := range event.NoticeKinds() {
-		wanted = append(wanted, kind+".html", kind+".txt", kind+"-sms.txt", kind+"-owner.html", kind+"-owner.txt")
+		wanted = append(wanted, kind+".html", kind+".txt")
+		form, _ := message.FormOf(kind)
+		if form.Texted {
+			wanted = append(wanted, kind+"-sms.txt")
+		}
+		if form.Owner {
+			wanted = append(wanted, kind+"-owner.html", kind+"-owner.txt")
+		}
 	}
 	for _, language := range message.Languages() {
 		for _, name := range wanted {

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"doorcode/pkg/assertion"
 	"doorcode/pkg/bus"
 	"doorcode/pkg/delivery"
 	"doorcode/pkg/event"
@@ -26,6 +27,7 @@ import (
 	"doorcode/services/auth/internal/natsapi"
 	"doorcode/services/auth/internal/notice"
 	"doorcode/services/auth/internal/pages"
+	"doorcode/services/auth/internal/ticket"
 	"doorcode/services/auth/internal/watch"
 	"doorcode/services/auth/internal/web"
 )
@@ -86,6 +88,9 @@ func New(cfg Config, tel telemetry.Telemetry) (*App, error) {
 		a.keys.Channels[string(delivery.SMS)] = ring
 	}
 	a.jwks, err = readJWKS(cfg.JWKSFile)
+	if err == nil {
+		a.keys.Assertion, err = assertion.ParseJWKS(a.jwks)
+	}
 	err = errors.Join(append(problems, err)...)
 	if err != nil {
 		return nil, err
@@ -192,8 +197,8 @@ func (a *App) tell(ctx context.Context, f *front.Front) error {
 			return a.bus.Consumer(ctx, event.StreamDirectory, bus.Notices)
 		},
 		Publisher: a.bus, Directory: postgres.NewDirectory(a.db, a.rows), Address: a.keys.Address,
-		Channels: a.keys.Channels, MayText: a.decisions().MayText, Alarm: f.Alarm, Clock: time.Now, Log: a.tel.Log,
-		Metrics: a.tel.Registry,
+		Channels: a.keys.Channels, MayText: a.decisions().MayText, Link: a.link, Alarm: f.Alarm, Clock: time.Now,
+		Log: a.tel.Log, Metrics: a.tel.Registry,
 	})
 	if err != nil {
 		return err
@@ -207,6 +212,14 @@ func (a *App) tell(ctx context.Context, f *front.Front) error {
 		return nil
 	})
 	return nil
+}
+
+// link is where a link in a mail is opened; without hosted pages there is no such place.
+func (a *App) link(l ticket.Link) string {
+	if a.origin == "" {
+		return ""
+	}
+	return a.origin + l.Address(a.keys.Handle)
 }
 
 // decisions are the settings of what is sent, and where to.

@@ -428,17 +428,20 @@ func (h *harness) metric(t testing.TB, name, label string) float64 {
 	if err != nil {
 		t.Fatal(err)
 	}
+	found, sum := false, 0.0
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
 			for _, l := range m.GetLabel() {
 				if f.GetName() == name && l.GetValue() == label {
-					return m.GetCounter().GetValue()
+					found, sum = true, sum+m.GetCounter().GetValue()
 				}
 			}
 		}
 	}
-	t.Fatalf("there is no metric %s{%s}", name, label)
-	return 0
+	if !found {
+		t.Fatalf("there is no metric %s{%s}", name, label)
+	}
+	return sum
 }
 
 // verifier answers one of the verifier's verbs over the real bus.

@@ -165,7 +165,7 @@ func replay(ctx context.Context, conn *bus.Conn, letter bus.Stored) error {
 // recorderLetters is where the recorder puts what it cannot record.
 const recorderLetters = "doorcode.dlq.recorder"
 
-// noticeLetters is where auth puts the locks that it cannot tell of.
+// noticeLetters is where auth puts the changes that it cannot tell of.
 const noticeLetters = "doorcode.dlq.notices"
 
 // mayReplay reports whether the owner of a dead letter consumes the subject that the letter names. The bus enforces the
@@ -183,7 +183,7 @@ func mayReplay(letter, subject string) bool {
 		return false
 	}
 	if letter == noticeLetters {
-		return subject == "doorcode.directory.login_locked"
+		return slices.Contains(bus.NoticeSubjects(), subject)
 	}
 	channel, found := strings.CutPrefix(letter, "doorcode.dlq.")
 	return found && subject == "doorcode.challenge."+channel

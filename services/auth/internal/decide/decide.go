@@ -67,22 +67,48 @@ type Decision struct {
 
 // Decide returns the decision, or a *problem.Problem that says why nothing may be sent.
 func Decide(f Facts, s Settings) (Decision, error) {
+	err := open(f, s)
+	if err != nil {
+		return Decision{}, err
+	}
+	return issue(f, account.Routes(*f.Workspace, *f.Login, s.MayText(*f.Login, f.Stopped)), s)
+}
+
+// Prove returns the decision about a code to one place that is no route of the login, or why nothing may be sent there.
+func Prove(f Facts, r account.Route, s Settings) (Decision, error) {
+	err := open(f, s)
+	if err != nil {
+		return Decision{}, err
+	}
+	routes := []account.Route{r}
+	if r.Channel == account.SMS && !s.MayText(account.Login{Phone: r.Recipient}, f.Stopped) {
+		routes = nil
+	}
+	return issue(f, routes, s)
+}
+
+// open returns why no code of the login may be asked for at all, or nil.
+func open(f Facts, s Settings) error {
 	switch {
 	case f.Workspace == nil:
-		return Decision{}, UnknownWorkspace()
+		return UnknownWorkspace()
 	case f.Login == nil:
-		return Decision{}, UnknownLogin()
+		return UnknownLogin()
 	case f.Locked:
-		return Decision{}, problem.New(http.StatusConflict, CodeLoginLocked,
+		return problem.New(http.StatusConflict, CodeLoginLocked,
 			"This login is locked after too many wrong codes in a row. An administrator of the application can unlock it.")
 	}
 	wait := spent(f, s.Policy)
 	if wait > 0 {
 		p := problem.New(http.StatusTooManyRequests, CodeTooMany, "There were too many wrong codes for this login. Wait a little.")
 		p.RetryAfter = wait
-		return Decision{}, p
+		return p
 	}
-	routes := account.Routes(*f.Workspace, *f.Login, s.MayText(*f.Login, f.Stopped))
+	return nil
+}
+
+// issue is the decision to send a code by the first of the routes.
+func issue(f Facts, routes []account.Route, s Settings) (Decision, error) {
 	if len(routes) == 0 {
 		return Decision{}, problem.New(http.StatusConflict, CodeNoRoute,
 			"There is no proven way to send a code to this person.")

@@ -40,6 +40,12 @@ type Created struct {
 // minutes, and a 422 with another body.
 func (f *Front) Create(ctx context.Context, call Call, r CreateRequest) (Created, error) {
 	created, repeated, err := f.create(ctx, call, r)
+	f.countCreate(repeated, err)
+	return created, err
+}
+
+// countCreate counts what a create was answered.
+func (f *Front) countCreate(repeated bool, err error) {
 	answer := answerRequired
 	switch {
 	case err != nil:
@@ -48,7 +54,6 @@ func (f *Front) Create(ctx context.Context, call Call, r CreateRequest) (Created
 		answer = answerRepeated
 	}
 	f.creates.WithLabelValues(answer).Inc()
-	return created, err
 }
 
 // create is Create without the count. repeated says that the challenge was there.
@@ -79,14 +84,17 @@ func (f *Front) create(ctx context.Context, call Call, r CreateRequest) (created
 	if err != nil {
 		return Created{}, false, err
 	}
-	// Limits are taken before the publish and stay taken when it fails, because its fate may be unknown. While the bus
-	// is plainly away nobody pays for it.
+	return f.send(ctx, draft{id: id, call: call, request: r, facts: facts, decision: decision})
+}
+
+// send takes the limits and publishes the challenge. Limits are taken before the publish and stay taken when it fails,
+// because its fate may be unknown. While the bus is plainly away nobody pays for it.
+func (f *Front) send(ctx context.Context, d draft) (created Created, repeated bool, err error) {
 	err = f.bus.Connected()
 	if err != nil {
 		f.log.WarnContext(ctx, "bus unavailable", "error", err.Error())
 		return Created{}, false, Unavailable()
 	}
-	d := draft{id: id, call: call, request: r, facts: facts, decision: decision}
 	err = f.take(ctx, &d)
 	if err != nil {
 		return Created{}, false, err
@@ -108,6 +116,24 @@ type draft struct {
 	facts     postgres.CreateFacts
 	decision  decide.Decision
 	labels    []string // of the live challenges at the first route's recipient
+	// question is what an own challenge was asked for with, and nil for a sign-in.
+	question *Question
+}
+
+// purpose is what the code is good for, and what it is about.
+func (d draft) purpose() (challenge.Purpose, challenge.About) {
+	if d.question == nil {
+		return challenge.SignIn, ""
+	}
+	return d.question.Purpose, d.question.About
+}
+
+// fingerprint is what the keyed hash of the request covers.
+func (d draft) fingerprint() ([][]byte, error) {
+	if d.question != nil {
+		return d.question.ownFingerprint()
+	}
+	return fingerprint(d.call, d.request)
 }
 
 // requestID names the request on the bus and in the limits: a keyed hash of front-end, operation and idempotency key.
@@ -254,7 +280,7 @@ const fingerprintLabel = "doorcode fingerprint v1"
 
 // sameRequest compares in constant time, under every key that may have made the stored fingerprint.
 func (f *Front) sameRequest(d draft, stored event.Issued) bool {
-	fields, err := fingerprint(d.call, d.request)
+	fields, err := d.fingerprint()
 	if err != nil {
 		return false
 	}

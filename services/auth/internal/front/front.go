@@ -15,6 +15,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"doorcode/pkg/assertion"
 	"doorcode/pkg/bus"
 	"doorcode/pkg/frontend"
 	"doorcode/pkg/keyring"
@@ -34,6 +35,8 @@ type Keys struct {
 	Handle, Address *keyring.Ring
 	// APIKey verifies the keys of front-ends; Idempotency names requests and remembers what they said.
 	APIKey, Idempotency *keyring.Ring
+	// Assertion verifies what the verifier says about own challenges.
+	Assertion *assertion.Public
 	// Channels holds the ring of each channel by its name.
 	Channels map[string]*keyring.Ring
 }
@@ -61,7 +64,7 @@ type Config struct {
 	Watches   *watch.Hub // of the challenges that are followed
 	Keys      Keys
 	Settings  Settings
-	Clock     func() time.Time // for the local limit alone
+	Clock     func() time.Time // for the local limit and the life of assertions
 	Telemetry telemetry.Telemetry
 }
 
@@ -74,6 +77,7 @@ type Front struct {
 	keys      Keys
 	settings  Settings
 	bucket    *limit.Bucket
+	clock     func() time.Time
 	log       *slog.Logger
 	creates   *prometheus.CounterVec
 	broken    *prometheus.CounterVec
@@ -97,7 +101,7 @@ type Call struct {
 func New(cfg Config) (*Front, error) {
 	f := &Front{
 		db: cfg.Database, directory: cfg.Directory, bus: cfg.Bus, watches: cfg.Watches, keys: cfg.Keys, settings: cfg.Settings,
-		bucket: limit.NewBucket(cfg.Settings.CreatesPerSecond, cfg.Clock), log: cfg.Telemetry.Log,
+		bucket: limit.NewBucket(cfg.Settings.CreatesPerSecond, cfg.Clock), clock: cfg.Clock, log: cfg.Telemetry.Log,
 		creates: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "doorcode_creates_total", Help: "Creates by what they were answered.",
 		}, []string{"answer"}),

@@ -29,7 +29,7 @@ func (f *Front) issue(d draft) (event.Event, error) {
 	issued.TagKey = tagKey
 	issued.DigestKey, issued.Digest = otp.Digest(f.keys.Digest, otp.Binding{
 		Challenge: d.challenge, Workspace: issued.Workspace, Login: issued.Login, LoginVersion: issued.LoginVersion,
-		FrontEnd: issued.FrontEnd, Purpose: issued.Purpose,
+		FrontEnd: issued.FrontEnd, Purpose: string(issued.Purpose),
 	}, tag)
 	for i, r := range d.decision.Routes {
 		route, err := f.sealRoute(d, issued, i, r, code)
@@ -53,18 +53,19 @@ func (f *Front) describe(d draft) (event.Issued, error) {
 	if err != nil {
 		return event.Issued{}, err
 	}
-	fields, err := fingerprint(d.call, d.request)
+	fields, err := d.fingerprint()
 	if err != nil {
 		return event.Issued{}, err
 	}
 	_, sum := f.keys.Idempotency.MAC(fingerprintLabel, fields...)
+	purpose, _ := d.purpose()
 	locale := d.request.Locale
 	if locale == "" {
 		locale = d.facts.Login.Locale
 	}
 	issued := event.Issued{
 		Challenge: d.challenge, Workspace: d.request.Workspace, Login: d.request.Login,
-		LoginVersion: d.facts.Budget.Version, FrontEnd: d.facts.FrontEnd.ID, Purpose: challenge.SignIn,
+		LoginVersion: d.facts.Budget.Version, FrontEnd: d.facts.FrontEnd.ID, Purpose: purpose,
 		Channel: d.decision.Routes[0].Channel, Label: label, SupportReference: reference, Locale: locale,
 		Policy: f.settings.Policy, CreatedAt: d.decision.CreatedAt, ExpiresAt: d.decision.ExpiresAt,
 		ResendAt: d.decision.ResendAt, Fingerprint: sum,
@@ -82,12 +83,16 @@ func (f *Front) sealRoute(d draft, issued event.Issued, i int, r decide.Route, c
 	if ring == nil {
 		return event.Route{}, errors.New("seal a route: there is no key ring of its channel")
 	}
+	purpose, about := d.purpose()
+	if purpose == challenge.SignIn {
+		purpose = "" // as it always was in an envelope
+	}
 	envelope, err := seal.Seal(ring, seal.Context{
 		Challenge: d.challenge, Route: i, Channel: r.Channel, NotAfter: challenge.NotAfter(issued.ExpiresAt),
 	}, seal.Content{
 		Code: code.Reveal(), Recipient: r.Recipient, Workspace: d.facts.Workspace.Name, Label: issued.Label,
 		Reference: issued.SupportReference, Locale: issued.Locale, CreatedAt: issued.CreatedAt,
-		ExpiresAt: issued.ExpiresAt, UserAgent: d.request.userAgent(),
+		ExpiresAt: issued.ExpiresAt, UserAgent: d.request.userAgent(), Purpose: string(purpose), About: string(about),
 	})
 	if err != nil {
 		return event.Route{}, err

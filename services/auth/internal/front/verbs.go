@@ -79,8 +79,13 @@ func (f *Front) view(ctx context.Context, call Call, handle, verb string) (View,
 	if err != nil {
 		return View{}, err
 	}
+	return f.viewOf(ctx, handle, fe.ID, verb)
+}
+
+// viewOf is view in the name of a front-end that may ask.
+func (f *Front) viewOf(ctx context.Context, handle, frontEnd, verb string) (View, error) {
 	var s event.StateReply
-	err = f.ask(ctx, verb, event.HandleRequest{Handle: handle, FrontEnd: fe.ID}, &s, 1)
+	err := f.ask(ctx, verb, event.HandleRequest{Handle: handle, FrontEnd: frontEnd}, &s, 1)
 	if err != nil {
 		return View{}, err
 	}
@@ -107,6 +112,11 @@ func (f *Front) Check(ctx context.Context, call Call, handle string, r CheckRequ
 	if err != nil {
 		return Approved{}, err
 	}
+	return f.judge(ctx, h, handle, fe.ID, r)
+}
+
+// judge is Check in the name of a front-end that may ask.
+func (f *Front) judge(ctx context.Context, h challenge.Handle, handle, frontEnd string, r CheckRequest) (Approved, error) {
 	code, err := otp.Parse(r.Code)
 	if err != nil {
 		return Approved{}, invalid("code", "A code has 6 to 10 digits; spaces and dashes do not matter.")
@@ -123,7 +133,7 @@ func (f *Front) Check(ctx context.Context, call Call, handle string, r CheckRequ
 	}
 	var reply event.CheckReply
 	err = f.ask(ctx, event.VerbCheck, event.CheckRequest{
-		HandleRequest: event.HandleRequest{Handle: handle, FrontEnd: fe.ID},
+		HandleRequest: event.HandleRequest{Handle: handle, FrontEnd: frontEnd},
 		Tags:          tags, CheckID: r.CheckID,
 	}, &reply, checkTries)
 	if err != nil {
@@ -138,19 +148,24 @@ func (f *Front) Resend(ctx context.Context, call Call, handle string, r ResendRe
 	if err != nil {
 		return Ordered{}, err
 	}
-	_, err = delivery.ParseChannel(r.Channel)
-	if err != nil && r.Channel != "" {
-		return Ordered{}, invalid("channel", "The value is no channel: email or sms.")
-	}
 	_, err = f.requestID(&call)
 	if err != nil {
 		return Ordered{}, err
 	}
-	_, key := f.keys.Idempotency.MAC("doorcode idempotency v1", []byte(fe.ID), []byte("resend"), []byte(h.Challenge),
-		[]byte(call.IdempotencyKey))
+	return f.order(ctx, h, handle, fe.ID, r, call.IdempotencyKey)
+}
+
+// order is Resend in the name of a front-end that may ask.
+func (f *Front) order(ctx context.Context, h challenge.Handle, handle, frontEnd string, r ResendRequest, name string) (Ordered, error) {
+	_, err := delivery.ParseChannel(r.Channel)
+	if err != nil && r.Channel != "" {
+		return Ordered{}, invalid("channel", "The value is no channel: email or sms.")
+	}
+	_, key := f.keys.Idempotency.MAC("doorcode idempotency v1", []byte(frontEnd), []byte("resend"), []byte(h.Challenge),
+		[]byte(name))
 	var reply event.ResendReply
 	err = f.ask(ctx, event.VerbResend, event.ResendRequest{
-		HandleRequest: event.HandleRequest{Handle: handle, FrontEnd: fe.ID}, Channel: r.Channel, Key: key,
+		HandleRequest: event.HandleRequest{Handle: handle, FrontEnd: frontEnd}, Channel: r.Channel, Key: key,
 	}, &reply, 1)
 	if err != nil {
 		return Ordered{}, err

@@ -13,9 +13,9 @@ import (
 	"doorcode/pkg/seal"
 )
 
-// draft makes the event of one notice. All of it but the envelope's random part follows from cause and directory; its
+// draft makes the event of one notice. All of it but the envelope's random part follows from cause and story; its
 // time is the cause's, so that the audit writes it once.
-func (t *Teller) draft(c cause, a postgres.Addressee, r account.Route) (event.Event, event.Notice, error) {
+func (t *Teller) draft(c cause, s story, r account.Route) (event.Event, event.Notice, error) {
 	ring := t.cfg.Channels[r.Channel]
 	if ring == nil {
 		return event.Event{}, event.Notice{}, errors.New("seal a notice: there is no key ring of its channel")
@@ -29,16 +29,17 @@ func (t *Teller) draft(c cause, a postgres.Addressee, r account.Route) (event.Ev
 		return event.Event{}, event.Notice{}, err
 	}
 	p := event.Notice{
-		Notice: event.NoticeID(c.ID, recipient), Kind: kind, Cause: c.ID,
+		Notice: event.NoticeID(c.ID, recipient), Kind: c.kind.name, Cause: c.ID,
 		Workspace: c.Workspace, Login: c.Login, Channel: r.Channel, Destination: mask(r),
-		SupportReference: challenge.ReferenceOf(reference), Locale: a.Login.Locale,
+		SupportReference: challenge.ReferenceOf(reference), Locale: s.locale,
 		NotAfter: c.Time.Add(event.NoticeLife),
 	}
 	p.Envelope, err = seal.Seal(ring, seal.Context{
 		Challenge: p.Notice, Channel: p.Channel, NotAfter: p.NotAfter, Notice: p.Kind,
 	}, seal.Content{
-		Recipient: r.Recipient, Workspace: a.Workspace.Name, Reference: p.SupportReference, Locale: p.Locale,
+		Recipient: r.Recipient, Workspace: s.workspace, Reference: p.SupportReference, Locale: p.Locale,
 		CreatedAt: c.Time, ExpiresAt: p.NotAfter, Owner: r.Owner,
+		Name: s.name, To: s.channel, Ending: s.ending, Browser: s.browser, System: s.system, Link: s.link, Until: s.until,
 	})
 	if err != nil {
 		return event.Event{}, event.Notice{}, err

@@ -1,10 +1,10 @@
-// Package notice tells people what happened to their logins: it hears of it as an event of the directory, and orders one
-// message to every proven address of the login, sealed as a code is (DESIGN 7).
+// Package notice tells people what happened: it hears of it as an event of the directory, and orders one message to each
+// address that its kind is told at, sealed as a code is (DESIGN 7). What people are told of is one table; see kinds.
 //
 // It promises that an event which comes again, or to two replicas at once, orders nothing twice: the id of a notice
 // follows from the event and the recipient. Nothing is sent on the word of a row that auth did not write (SEC-09), nothing
-// is told of a lock that the login is not under any more, and nothing is ordered later than a day after it happened. It
-// asks for no limits and spends none.
+// is told of what does not hold any more, such as a lock that the login is not under, and nothing is ordered later than a
+// day after it happened. It asks for no limits and spends none.
 package notice
 
 import (
@@ -23,6 +23,7 @@ import (
 	"doorcode/pkg/faultpoint"
 	"doorcode/pkg/keyring"
 	"doorcode/pkg/postgres"
+	"doorcode/services/auth/internal/ticket"
 )
 
 const (
@@ -34,8 +35,6 @@ const (
 	backOff = time.Second
 	// ahead is how far the clock of the database may be ahead of this one. What is said to happen later is invented.
 	ahead = time.Minute
-	// kind is what people are told of, the one thing that the consumer hands out.
-	kind = event.NoticeLoginLocked
 )
 
 // An order may wait for event.NoticeLife, as while the bus or the dispatchers are away; once a dispatcher has taken it,
@@ -44,7 +43,7 @@ const (
 // DeadLetters is where events go that cannot be understood.
 const DeadLetters = "doorcode.dlq.notices"
 
-// Source hands out the locks among the events of the directory.
+// Source hands out the events of the directory that people are told of.
 type Source interface {
 	Fetch(ctx context.Context, limit int, wait time.Duration) ([]*bus.Delivery, error)
 }
@@ -54,9 +53,11 @@ type Publisher interface {
 	Publish(ctx context.Context, m bus.Message) (bus.Ack, error)
 }
 
-// Directory knows where a person can be told something.
+// Directory knows where a person can be told something, and what there is to tell.
 type Directory interface {
 	Addressee(ctx context.Context, workspace, login string) (postgres.Addressee, error)
+	Invitation(ctx context.Context, workspace, id string) (postgres.Invited, error)
+	JoinRequest(ctx context.Context, workspace, id string) (account.JoinRequest, account.Workspace, error)
 }
 
 // Config is what a Teller works with; every part is required.
@@ -71,6 +72,8 @@ type Config struct {
 	Channels map[string]*keyring.Ring
 	// MayText tells whether a text message may go to a login's phone, given the countries that are stopped for now.
 	MayText func(l account.Login, stopped []string) bool
+	// Link returns where a link is opened, or nothing when there are no hosted pages.
+	Link func(l ticket.Link) string
 	// Alarm is told of a table whose row is not as auth wrote it.
 	Alarm   func(ctx context.Context, table string)
 	Clock   func() time.Time
@@ -82,19 +85,22 @@ type Config struct {
 type Teller struct {
 	cfg     Config
 	metrics *metrics
+	table   map[event.Type]kind
 }
 
 // New returns a teller and registers its metrics.
 func New(cfg Config) (*Teller, error) {
 	if cfg.Open == nil || cfg.Publisher == nil || cfg.Directory == nil || cfg.Address == nil || cfg.Channels == nil ||
-		cfg.MayText == nil || cfg.Alarm == nil || cfg.Clock == nil || cfg.Log == nil || cfg.Metrics == nil {
+		cfg.MayText == nil || cfg.Link == nil || cfg.Alarm == nil || cfg.Clock == nil || cfg.Log == nil || cfg.Metrics == nil {
 		return nil, errors.New("notice: a part of the configuration is missing")
 	}
 	m, err := newMetrics(cfg.Metrics)
 	if err != nil {
 		return nil, err
 	}
-	return &Teller{cfg: cfg, metrics: m}, nil
+	t := &Teller{cfg: cfg, metrics: m}
+	t.table = t.kinds()
+	return t, nil
 }
 
 // Run tells until ctx ends; what it has fetched by then it finishes.
@@ -145,7 +151,7 @@ func (t *Teller) handle(ctx context.Context, d *bus.Delivery) error {
 	}
 	err = t.tell(ctx, c)
 	if err != nil {
-		return errors.Join(fmt.Errorf("tell of %s: %w", kind, err), d.Nak(backOff))
+		return errors.Join(fmt.Errorf("tell of %s: %w", c.kind.name, err), d.Nak(backOff))
 	}
 	faultpoint.Hit("notice.ordered")
 	return d.Ack()
@@ -155,6 +161,7 @@ func (t *Teller) handle(ctx context.Context, d *bus.Delivery) error {
 type cause struct {
 	event.Event
 	event.Directory
+	kind kind
 }
 
 // read finds out what an event is about, or fails with event.ErrMalformed for what belongs to the dead letters: no
@@ -169,11 +176,15 @@ func (t *Teller) read(m bus.Message) (cause, error) {
 	if err != nil {
 		return cause{}, err
 	}
+	var known bool
+	c.kind, known = t.table[e.Type]
 	switch {
-	case e.Type != event.LoginLocked:
+	case !known:
 		return cause{}, fmt.Errorf("%w: nobody is told of this", event.ErrMalformed)
 	case account.ValidateID(c.Workspace) != nil || account.ValidateID(c.Login) != nil || c.Subject != c.Workspace:
 		return cause{}, fmt.Errorf("%w: workspace or login", event.ErrMalformed)
+	case c.About != "" && account.ValidateID(c.About) != nil:
+		return cause{}, fmt.Errorf("%w: what it is about", event.ErrMalformed)
 	case len(e.ID) > maxCause:
 		return cause{}, fmt.Errorf("%w: id", event.ErrMalformed)
 	case c.Time.After(t.cfg.Clock().Add(ahead)):
@@ -190,41 +201,35 @@ func (t *Teller) tell(ctx context.Context, c cause) error {
 	if !t.cfg.Clock().Before(c.Time.Add(event.NoticeLife)) {
 		return t.end(ctx, c, resultTooLate)
 	}
-	a, err := t.cfg.Directory.Addressee(ctx, c.Workspace, c.Login)
-	if errors.Is(err, postgres.ErrNoWorkspace) || errors.Is(err, postgres.ErrNoLogin) {
-		return t.end(ctx, c, resultRemoved)
+	s, err := c.kind.tell(ctx, c)
+	var reason nobody
+	if errors.As(err, &reason) {
+		return t.end(ctx, c, string(reason))
 	}
 	if err != nil {
 		return err
 	}
-	// Support may have unlocked it meanwhile, and whoever invents a lock names no moment at which one began.
-	if !a.LockedAt.Equal(c.Time) {
-		return t.end(ctx, c, resultEnded)
-	}
-	for _, table := range a.Broken {
-		t.cfg.Alarm(ctx, table)
-	}
-	routes := account.Addresses(a.Workspace, a.Login, t.cfg.MayText(a.Login, a.StoppedCountries))
+	routes := reachable(c.kind.name, s.to)
 	if len(routes) == 0 {
 		return t.end(ctx, c, resultNoAddress)
 	}
 	var problems []error
 	for _, r := range routes { // One that fails keeps no other from being told.
-		problems = append(problems, t.order(ctx, c, a, r))
+		problems = append(problems, t.order(ctx, c, s, r))
 	}
 	return errors.Join(problems...)
 }
 
 // end says that nothing is told, which is no error.
 func (t *Teller) end(ctx context.Context, c cause, result string) error {
-	t.metrics.count(result)
-	t.cfg.Log.InfoContext(ctx, "nobody is told", "notice", kind, "reason", result, "workspace", c.Workspace, "login", c.Login)
+	t.metrics.count(c.kind.name, result)
+	t.cfg.Log.InfoContext(ctx, "nobody is told", "notice", c.kind.name, "reason", result, "workspace", c.Workspace, "login", c.Login)
 	return nil
 }
 
 // order publishes one notice.
-func (t *Teller) order(ctx context.Context, c cause, a postgres.Addressee, r account.Route) error {
-	e, p, err := t.draft(c, a, r)
+func (t *Teller) order(ctx context.Context, c cause, s story, r account.Route) error {
+	e, p, err := t.draft(c, s, r)
 	if err != nil {
 		return err
 	}
@@ -240,8 +245,8 @@ func (t *Teller) order(ctx context.Context, c cause, a postgres.Addressee, r acc
 	if ack.Duplicate {
 		result = resultRepeated
 	}
-	t.metrics.count(result)
-	t.cfg.Log.InfoContext(ctx, "notice requested", "notice", kind, "challenge", p.Notice, "channel", p.Channel,
+	t.metrics.count(c.kind.name, result)
+	t.cfg.Log.InfoContext(ctx, "notice requested", "notice", c.kind.name, "challenge", p.Notice, "channel", p.Channel,
 		"workspace", c.Workspace, "login", c.Login, "repeated", ack.Duplicate)
 	return nil
 }

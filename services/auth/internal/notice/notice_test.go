@@ -21,12 +21,17 @@ import (
 	"doorcode/pkg/keyring"
 	"doorcode/pkg/postgres"
 	"doorcode/services/auth/internal/notice"
+	"doorcode/services/auth/internal/ticket"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // directory knows one login, whose first route is its phone.
-type directory struct{ locked time.Time }
+type directory struct {
+	*postgres.Directory // of nothing else is asked
+
+	locked time.Time
+}
 
 func (d directory) Addressee(context.Context, string, string) (postgres.Addressee, error) {
 	return postgres.Addressee{
@@ -64,6 +69,7 @@ func run(t *testing.T, publisher *broken, locked time.Time) {
 		Publisher: publisher, Directory: directory{locked: locked}, Address: ring,
 		Channels: map[string]*keyring.Ring{account.SMS: ring, account.Email: ring},
 		MayText:  func(account.Login, []string) bool { return true }, Alarm: func(context.Context, string) {},
+		Link:  func(l ticket.Link) string { return "https://sign-in.example.com" + l.Address(ring) },
 		Clock: time.Now, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
 	})
 	if err != nil {

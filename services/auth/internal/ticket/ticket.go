@@ -1,5 +1,5 @@
-// Package ticket holds what a browser carries of a hosted page: the ticket in the address that create answers with, and
-// the session in the cookie that replaces it.
+// Package ticket holds what a browser carries of a hosted page: the ticket in the address that create answers with, the
+// session in the cookie that replaces it, and the link in a mail.
 //
 // A ticket is worth one thing: showing one challenge until that ends, to whoever has it; what binds a sign-in to its browser
 // is the front-end, which takes an assertion for that browser's pending sign-in alone. It is a pure function of the

@@ -56,6 +56,7 @@ func New(f *front.Front, jwks []byte, pages Pages, tel telemetry.Telemetry) (*Ha
 	h.handle("PUT", login, h.putLogin)
 	h.handle("DELETE", login, h.removeLogin)
 	h.handle("DELETE", login+"/lock", h.unlock)
+	h.people(workspace)
 	h.handle("GET", "/.well-known/jwks.json", h.keys)
 	h.routes = h.router.Routes()
 	if pages != nil {

@@ -191,7 +191,7 @@ func (c *Checker) answer(f postgres.Facts, j postgres.Judgement) (event.CheckRep
 func (c *Checker) approve(f postgres.Facts, at time.Time) (event.CheckReply, error) {
 	signed, err := c.cfg.Keys.Sign(assertion.Claims{
 		Issuer: c.cfg.Issuer, FrontEnd: f.FrontEnd, Login: f.Login, Workspace: f.Workspace, Challenge: f.ID,
-		Channel: f.Routes[0].Channel, At: at,
+		Channel: f.Routes[0].Channel, Purpose: challenge.Purpose(f.Purpose), At: at,
 	})
 	if err != nil {
 		return event.CheckReply{}, err

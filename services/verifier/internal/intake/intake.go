@@ -12,6 +12,7 @@ import (
 	"doorcode/pkg/challenge"
 	"doorcode/pkg/delivery"
 	"doorcode/pkg/event"
+	"doorcode/pkg/frontend"
 )
 
 // maxNumber bounds the hand-over number of a delivery event, because a row is written for each one that is missing.
@@ -43,6 +44,8 @@ func Issued(e event.Event) (event.Issued, error) {
 		return p, malformed("workspace or login")
 	case p.FrontEnd == "" || p.Purpose == "" || p.Label == "" || p.SupportReference == "":
 		return p, malformed("missing fact")
+	case (p.Purpose == challenge.SignIn) == (p.FrontEnd == frontend.Own): // What is ours lets nobody in, and the reverse.
+		return p, malformed("purpose")
 	case len(p.Digest) != digestSize || p.DigestKey == 0 || p.TagKey == 0:
 		return p, malformed("digest")
 	case p.CreatedAt.IsZero() || !p.ExpiresAt.After(p.CreatedAt) || p.ExpiresAt.Sub(p.CreatedAt) > challenge.MaxLife:

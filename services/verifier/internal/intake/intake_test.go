@@ -221,3 +221,38 @@ func TestReceipt_RefusesWhatIsNotWhole(t *testing.T) {
 		t.Errorf("about another challenge: %v", err)
 	}
 }
+
+// What lets somebody in is asked for by a front-end, and what does not by doorcode itself: neither can pass for the other.
+func TestIssued_KeepsPurposesAndFrontEndsTogether(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		purpose, frontEnd string
+		taken             bool
+	}{
+		{"sign_in", "web", true},
+		{"approval", "doorcode", true},
+		{"proof", "doorcode", true},
+		{"approval", "web", false},
+		{"proof", "web", false},
+		{"sign_in", "doorcode", false},
+		{"door", "web", false},
+	} {
+		e := changed(t, event.ChallengeIssued, "purpose", c.purpose)
+		e.Data = bytes.ReplaceAll(e.Data, frontEndOf(t, e), []byte(`"front_end":"`+c.frontEnd+`"`))
+		_, err := intake.Issued(e)
+		if (err == nil) != c.taken || err != nil && !errors.Is(err, event.ErrMalformed) {
+			t.Errorf("%s of %s: %v", c.purpose, c.frontEnd, err)
+		}
+	}
+}
+
+// frontEndOf is the member of the data that names the front-end.
+func frontEndOf(t *testing.T, e event.Event) []byte {
+	t.Helper()
+	var p event.Issued
+	err := e.Decode(&p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []byte(`"front_end":"` + p.FrontEnd + `"`)
+}

@@ -145,7 +145,7 @@ func (f *Finder) sameStream(ctx context.Context, h challenge.Handle) error {
 func factsOf(e event.Issued) postgres.Facts {
 	return postgres.Facts{
 		ID: e.Challenge, Workspace: e.Workspace, Login: e.Login, LoginVersion: e.LoginVersion, FrontEnd: e.FrontEnd,
-		Purpose: e.Purpose, Label: e.Label, SupportReference: e.SupportReference, TagKey: e.TagKey, DigestKey: e.DigestKey,
+		Purpose: string(e.Purpose), Label: e.Label, SupportReference: e.SupportReference, TagKey: e.TagKey, DigestKey: e.DigestKey,
 		Routes: e.Routes, CreatedAt: e.CreatedAt.Truncate(time.Microsecond), ExpiresAt: e.ExpiresAt.Truncate(time.Microsecond),
 	}
 }

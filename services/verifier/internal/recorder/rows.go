@@ -43,7 +43,7 @@ func issuedRows(e event.Event, place postgres.Issued) (postgres.Batch, error) {
 	}
 	place.Event = p
 	detail, err := json.Marshal(issuedDetail{
-		Challenge: p.Challenge, LoginVersion: p.LoginVersion, FrontEnd: p.FrontEnd, Purpose: p.Purpose, Channel: p.Channel,
+		Challenge: p.Challenge, LoginVersion: p.LoginVersion, FrontEnd: p.FrontEnd, Purpose: string(p.Purpose), Channel: p.Channel,
 		Routes: len(p.Routes), Label: p.Label, SupportReference: p.SupportReference, Locale: p.Locale, Policy: p.Policy,
 		ExpiresAt: p.ExpiresAt, Network: p.Network,
 	})

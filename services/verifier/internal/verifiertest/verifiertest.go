@@ -125,7 +125,7 @@ func (r *Rig) draw(change ...func(*event.Issued)) Challenge {
 	var tag otp.Tag
 	e.TagKey, tag = otp.NewTag(r.Tags, id, code)
 	e.DigestKey, e.Digest = otp.Digest(r.Digests, otp.Binding{
-		Challenge: id, Workspace: e.Workspace, Login: e.Login, LoginVersion: e.LoginVersion, FrontEnd: e.FrontEnd, Purpose: e.Purpose,
+		Challenge: id, Workspace: e.Workspace, Login: e.Login, LoginVersion: e.LoginVersion, FrontEnd: e.FrontEnd, Purpose: string(e.Purpose),
 	}, tag)
 	return Challenge{Event: e, Code: code}
 }
