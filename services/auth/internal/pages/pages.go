@@ -77,6 +77,8 @@ func New(cfg Config) (*Handler, error) {
 	for _, form := range []string{"code", "messages", "cancel"} {
 		h.handle("GET", "/prompt/{page}/"+form, h.within(h.back))
 	}
+	h.handle("GET", "/prompt/{page}/owner", h.within(h.toHelp))
+	h.handle("POST", "/prompt/{page}/owner", h.posted(h.askOwner))
 	h.handle("POST", "/prompt/{page}/code", h.posted(h.check))
 	h.handle("POST", "/prompt/{page}/messages", h.posted(h.resend))
 	h.handle("POST", "/prompt/{page}/cancel", h.posted(h.cancel))
