@@ -64,6 +64,8 @@ func Add(cfg Config) error {
 	for _, form := range []string{"code", "messages", "cancel"} {
 		s.Handle("GET", "/prompt/{page}/"+form, h.within(h.back))
 	}
+	s.Handle("GET", "/prompt/{page}/owner", h.within(h.toHelp))
+	s.Handle("POST", "/prompt/{page}/owner", h.posted(h.askOwner))
 	s.Handle("POST", "/prompt/{page}/code", h.posted(h.check))
 	s.Handle("POST", "/prompt/{page}/messages", h.posted(h.resend))
 	s.Handle("POST", "/prompt/{page}/cancel", h.posted(h.cancel))

@@ -84,17 +84,6 @@ func (h *Handler) code(a asked, status int, about string, wrong func(front.View)
 	h.cfg.Site.Render(a.w, a.face.Face, status, hosted.FormsHere, "code", p)
 }
 
-// showHelp is the page for whoever cannot get the code.
-func (h *Handler) showHelp(a asked) {
-	view, ok := h.state(a)
-	if !ok {
-		return
-	}
-	p := h.describe(a, view, a.face.Text("help.title"))
-	p.Live = false
-	h.cfg.Site.Render(a.w, a.face.Face, http.StatusOK, hosted.FormsHere, "help", p)
-}
-
 // describe says in words where a challenge stands.
 func (h *Handler) describe(a asked, view front.View, title string) codePage {
 	now := h.cfg.Clock()
@@ -168,6 +157,7 @@ const (
 	tooMany     = "toomany"
 	unavailable = "unavailable"
 	hurried     = "hurried"
+	ownerAsked  = "asked"
 	gone        = "gone" // the front-end may no longer be led back to
 )
 
@@ -203,6 +193,8 @@ func (h *Handler) ended(a asked, status int, e end) {
 		if p.Time.Before(a.session.ExpiresAt) { // The page outlives the wait.
 			p.Key, p.Retry = "ended.toomany.stay", "help.back"
 		}
+	case e.kind == ownerAsked:
+		p.Retry, p.ReturnTo = "help.back", ""
 	case e.kind == unavailable, e.kind == hurried:
 		p.Retry = "ended.retry"
 	case e.kind == string(challenge.Expired) && e.view.ExpiresAt.IsZero():

@@ -56,7 +56,8 @@ func TestState_TellsWhatIsOnRecord(t *testing.T) {
 		t.Fatal(err)
 	}
 	if reply.State != "pending" || reply.Label != "BCD" || reply.Recipient != "a•••@example.com" || reply.ChecksLeft != 5 ||
-		reply.ResendAt == nil || reply.SupportReference != "4F72KQ9R" || len(reply.Routes) != 0 || len(reply.Deliveries) != 1 {
+		reply.ResendAt == nil || reply.SupportReference != "4F72KQ9R" || len(reply.Routes) != 0 || len(reply.Deliveries) != 1 ||
+		reply.Waiting != 1 {
 		t.Errorf("%+v", reply)
 	}
 	d := reply.Deliveries[0]
