@@ -21,11 +21,10 @@ import (
 // SettingsPath is where the link of a settings session is opened: it stands behind it.
 const SettingsPath = "/settings?link="
 
-// How long a link is good until it is opened, a session from then on, and a fresh code for what it approves (SEC-36).
+// How long a link is good until it is opened, and a session from then on.
 const (
 	linkLife     = 5 * time.Minute
 	settingsLife = 30 * time.Minute
-	freshness    = 5 * time.Minute
 )
 
 // SettingsRequest is the body of a settings session: whose page is wanted, by a person whom the front-end has signed in.
@@ -106,7 +105,7 @@ type Session struct {
 
 // Fresh reports whether a code was typed in the session so lately that it approves a change.
 func (s Session) Fresh() bool {
-	return !s.Row.ApprovedAt.IsZero() && s.Now.Sub(s.Row.ApprovedAt) < freshness
+	return !s.Row.ApprovedAt.IsZero() && s.Now.Sub(s.Row.ApprovedAt) < approvalFresh
 }
 
 // Client is what the front-end said about the browser, or nil.

@@ -13,6 +13,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"html/template"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -44,7 +45,7 @@ func Add(cfg Config) error {
 	if cfg.Site == nil || cfg.Front == nil || cfg.Log == nil {
 		return errors.New("settings: a part of the configuration is missing")
 	}
-	faces, err := cfg.Site.Faces(files, nil)
+	faces, err := cfg.Site.Faces(files, template.FuncMap{"phone": phoneOf})
 	if err != nil {
 		return fmt.Errorf("settings: %w", err)
 	}
@@ -52,8 +53,9 @@ func Add(cfg Config) error {
 	s := cfg.Site
 	s.Handle("GET", "/settings", h.open)
 	s.Handle("GET", "/settings/{page}", h.within(h.show))
-	s.Handle("POST", "/settings/{page}/end", h.posted(h.end))
-	s.Handle("GET", "/settings/{page}/end", h.within(h.back))
+	h.form("/end", h.end, h.back)
+	h.changes()
+	h.people()
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"doorcode/pkg/account"
 	"doorcode/pkg/postgres"
 	"doorcode/services/auth/internal/front"
 	"doorcode/services/auth/internal/hosted"
@@ -28,12 +29,23 @@ func (h *Handler) page(a asked, title string) page {
 type securityPage struct {
 	page
 	front.Overview
+	changePart
 	First  *front.ShownRoute // where codes go; nil: nowhere
 	Others []front.ShownRoute
 	Note   string   // key of the strength note
 	Recent []signIn // newest first
 	Shared template.HTML
+	Owner  bool
 }
+
+// phoneForm is what the form of a phone shows, of which a page has at most one.
+type phoneForm struct {
+	securityPage
+	Kind string
+}
+
+// phoneOf is a function of the templates.
+func phoneOf(p securityPage, kind string) phoneForm { return phoneForm{securityPage: p, Kind: kind} }
 
 // signIn is a sign-in as it is shown.
 type signIn struct {
@@ -44,13 +56,26 @@ type signIn struct {
 }
 
 // show is the page "Security settings".
-func (h *Handler) show(a asked) {
+func (h *Handler) show(a asked) { h.security(a, http.StatusOK, trouble{}) }
+
+// security writes the page "Security settings" with what went wrong, if anything did.
+func (h *Handler) security(a asked, status int, t trouble) {
 	o, err := h.cfg.Front.Overview(a.r.Context(), a.Session)
 	if err != nil {
 		h.failed(a.w, a.r, err)
 		return
 	}
 	p := securityPage{page: h.page(a, a.face.Text("security.title")), Overview: o, Note: "note.email"}
+	p.Owner = a.Login.Role == account.Owner
+	p.Problem, p.About = t.text, t.about
+	p.changePart, err = h.part(a, o, t)
+	if err != nil {
+		h.failed(a.w, a.r, err)
+		return
+	}
+	if t.about == aboutChange && p.Waiting == nil {
+		p.TypedFor, p.Typed = a.r.PostFormValue("kind"), a.r.PostFormValue("phone")+a.r.PostFormValue("email")
+	}
 	if len(o.Routes) > 0 {
 		p.First, p.Others = &o.Routes[0], o.Routes[1:]
 		p.Note = "note." + p.First.Channel
@@ -61,7 +86,7 @@ func (h *Handler) show(a asked) {
 	if o.Use.Shared() {
 		p.Shared = a.face.Strong("shared.text", "browsers", o.Use.Browsers, "networks", o.Use.Networks, "people", o.Use.People())
 	}
-	h.cfg.Site.Render(a.w, a.face, http.StatusOK, forms(a), "security", p)
+	h.cfg.Site.Render(a.w, a.face, status, forms(a), "security", p)
 }
 
 // forms is where the forms of a page may go: to the site, and by an answer of it back to the front-end.
