@@ -102,6 +102,7 @@ func (h *Handler) describe(a asked, view front.View, title string) codePage {
 
 // seconds is a wait in whole seconds, rounded up; one that is over is 0.
 func seconds(d time.Duration) int { return int((max(d, 0) + time.Second - 1) / time.Second) }
+
 // face is the pages in one language.
 type face struct{ *hosted.Face }
 
