@@ -118,6 +118,9 @@ func Streams() []Stream {
 func NoticeSubjects() []string {
 	return []string{
 		"doorcode.directory.login_locked",
+		"doorcode.directory.invitation_made",
+		"doorcode.directory.invitation_repeated",
+		"doorcode.directory.join_requested",
 	}
 }
 

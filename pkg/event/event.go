@@ -20,28 +20,36 @@ type Type string
 
 // The types of DESIGN 4.
 const (
-	ChallengeIssued    Type = "challenge.v1.issued"
-	ChallengeApproved  Type = "challenge.v1.approved"
-	ChallengeExpired   Type = "challenge.v1.expired"
-	ChallengeCanceled  Type = "challenge.v1.canceled"
-	ChallengeExhausted Type = "challenge.v1.exhausted"
-	CheckRejected      Type = "check.v1.rejected"
-	DeliveryRequested  Type = "delivery.v1.requested"
-	DeliveryAttempted  Type = "delivery.v1.attempted"
-	DeliveryPostponed  Type = "delivery.v1.postponed"
-	DeliveryAbandoned  Type = "delivery.v1.abandoned"
-	ReceiptRecorded    Type = "receipt.v1.recorded"
-	NoticeRequested    Type = "notice.v1.requested"
-	WorkspacePut       Type = "directory.v1.workspace_put"
-	WorkspaceRemoved   Type = "directory.v1.workspace_removed"
-	LoginPut           Type = "directory.v1.login_put"
-	LoginRemoved       Type = "directory.v1.login_removed"
-	LoginLocked        Type = "directory.v1.login_locked"
-	LoginUnlocked      Type = "directory.v1.login_unlocked"
-	FactorRequested    Type = "directory.v1.factor_requested"
-	FactorChanged      Type = "directory.v1.factor_changed"
-	FactorCanceled     Type = "directory.v1.factor_canceled"
-	FactorReverted     Type = "directory.v1.factor_reverted"
+	ChallengeIssued     Type = "challenge.v1.issued"
+	ChallengeApproved   Type = "challenge.v1.approved"
+	ChallengeExpired    Type = "challenge.v1.expired"
+	ChallengeCanceled   Type = "challenge.v1.canceled"
+	ChallengeExhausted  Type = "challenge.v1.exhausted"
+	CheckRejected       Type = "check.v1.rejected"
+	DeliveryRequested   Type = "delivery.v1.requested"
+	DeliveryAttempted   Type = "delivery.v1.attempted"
+	DeliveryPostponed   Type = "delivery.v1.postponed"
+	DeliveryAbandoned   Type = "delivery.v1.abandoned"
+	ReceiptRecorded     Type = "receipt.v1.recorded"
+	NoticeRequested     Type = "notice.v1.requested"
+	WorkspacePut        Type = "directory.v1.workspace_put"
+	WorkspaceRemoved    Type = "directory.v1.workspace_removed"
+	LoginPut            Type = "directory.v1.login_put"
+	LoginRemoved        Type = "directory.v1.login_removed"
+	LoginLocked         Type = "directory.v1.login_locked"
+	LoginUnlocked       Type = "directory.v1.login_unlocked"
+	InvitationMade      Type = "directory.v1.invitation_made"
+	InvitationRepeated  Type = "directory.v1.invitation_repeated"
+	InvitationWithdrawn Type = "directory.v1.invitation_withdrawn"
+	InvitationAccepted  Type = "directory.v1.invitation_accepted"
+	JoinRequested       Type = "directory.v1.join_requested"
+	JoinDeclined        Type = "directory.v1.join_declined"
+	GroupTestStarted    Type = "directory.v1.group_test_started"
+	GroupAddressProven  Type = "directory.v1.group_address_proven"
+	FactorRequested     Type = "directory.v1.factor_requested"
+	FactorChanged       Type = "directory.v1.factor_changed"
+	FactorCanceled      Type = "directory.v1.factor_canceled"
+	FactorReverted      Type = "directory.v1.factor_reverted"
 )
 
 // Types lists every type.
@@ -52,6 +60,8 @@ func Types() []Type {
 		NoticeRequested,
 		WorkspacePut, WorkspaceRemoved, LoginPut, LoginRemoved, LoginLocked, LoginUnlocked,
 		FactorRequested, FactorChanged, FactorCanceled, FactorReverted,
+		InvitationMade, InvitationRepeated, InvitationWithdrawn, InvitationAccepted, JoinRequested, JoinDeclined,
+		GroupTestStarted, GroupAddressProven,
 	}
 }
 
@@ -172,7 +182,9 @@ func SubjectOf(t Type, channel string) (string, error) {
 	case CheckRejected:
 		return "doorcode.outcome." + noun + "_" + verb, nil
 	case WorkspacePut, WorkspaceRemoved, LoginPut, LoginRemoved, LoginLocked, LoginUnlocked,
-		FactorRequested, FactorChanged, FactorCanceled, FactorReverted:
+		FactorRequested, FactorChanged, FactorCanceled, FactorReverted,
+		InvitationMade, InvitationRepeated, InvitationWithdrawn, InvitationAccepted, JoinRequested, JoinDeclined,
+		GroupTestStarted, GroupAddressProven:
 		return "doorcode.directory." + verb, nil
 	}
 	return "", fmt.Errorf("%w: unknown type", ErrMalformed)

@@ -54,6 +54,8 @@ type Change struct {
 	By string // the front-end
 	// Match holds the ETags one of which the row must have; empty asks for none, and "*" for any row.
 	Match []string
+	// Invitation is the accepted one that a login is made of; empty for none.
+	Invitation string
 }
 
 // Put is what a put did.
@@ -218,17 +220,17 @@ func (t *directoryTx) writeLogin(ctx context.Context, l account.Login) (rowSeal,
 
 // record writes the audit row and the outbox row of one change.
 func (t *directoryTx) record(ctx context.Context, kind event.Type, workspace, login string, version int64) error {
-	return t.recordOf(ctx, kind, event.Directory{Workspace: workspace, Login: login, Version: version})
+	return t.write(ctx, kind, event.Directory{Workspace: workspace, Login: login, Version: version})
 }
 
-// recordOf is record with what else is told; who and when are filled in.
-func (t *directoryTx) recordOf(ctx context.Context, kind event.Type, p event.Directory) error {
-	id, err := changeID(p.Workspace)
+// write is record for what a change is about besides; who and when are filled in.
+func (t *directoryTx) write(ctx context.Context, kind event.Type, about event.Directory) error {
+	id, err := changeID(about.Workspace)
 	if err != nil {
 		return err
 	}
-	p.By, p.At = t.by, t.at.UTC()
-	e, err := event.New(kind, id, Auth, t.at, p.Workspace, p)
+	about.By, about.At = t.by, t.at.UTC()
+	e, err := event.New(kind, id, Auth, t.at, about.Workspace, about)
 	if err != nil {
 		return err
 	}
@@ -237,6 +239,6 @@ func (t *directoryTx) recordOf(ctx context.Context, kind event.Type, p event.Dir
 		    INSERT INTO audit (id, at, kind, workspace, login, actor, detail) VALUES ($1, $2, $3, $4, $5, $6, $7)
 		)
 		INSERT INTO outbox (id, type, source, subject, at, data) VALUES ($1, $3, $8, $4, $2, $7)`,
-		e.ID, e.Time, string(e.Type), p.Workspace, orNull(p.Login), t.by, e.Data, e.Source)
+		e.ID, e.Time, string(e.Type), about.Workspace, orNull(about.Login), t.by, e.Data, e.Source)
 	return err
 }

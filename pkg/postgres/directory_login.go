@@ -19,7 +19,8 @@ import (
 // an administrator, and putting another role for the owner leaves the workspace without one. A change of address
 // or role raises the login's version. A put of what is there already changes and records nothing.
 //
-// It fails with ErrNoWorkspace, ErrChanged or an *IntegrityError. A login's row that was tampered with is replaced as a
+// It fails with ErrNoWorkspace, ErrChanged or an *IntegrityError, and with ErrNoInvitation or ErrInvitationUnfit when it
+// names an invitation that is not accepted, or not for this address as an administrator. A login's row that was tampered with is replaced as a
 // whole and thereby mended.
 func (d *Directory) PutLogin(ctx context.Context, c Change, l account.Login) (Put[account.Login], error) {
 	var put Put[account.Login]
@@ -32,6 +33,9 @@ func (d *Directory) PutLogin(ctx context.Context, c Change, l account.Login) (Pu
 			return &IntegrityError{Table: TableWorkspaces}
 		}
 		put, err = t.putLogin(ctx, c, w, l)
+		if err == nil && c.Invitation != "" {
+			err = d.join(ctx, t, c.Invitation, l)
+		}
 		return err
 	})
 	if err != nil {
@@ -92,7 +96,7 @@ func (t *directoryTx) putLogin(ctx context.Context, c Change, w account.Workspac
 	if err != nil {
 		return put, err
 	}
-	return put, t.record(ctx, event.LoginPut, l.Workspace, l.ID, version)
+	return put, t.write(ctx, event.LoginPut, event.Directory{Workspace: l.Workspace, Login: l.ID, Version: version, About: c.Invitation})
 }
 
 // ownerAfter returns who owns the workspace once the login is put.

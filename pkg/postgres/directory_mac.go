@@ -16,11 +16,17 @@ const (
 	TableFrontEnds  = "front_ends"
 	TableBudgets    = "login_budgets"
 	TableFactors    = "factor_changes"
+
+	TableInvitations  = "invitations"
+	TableJoinRequests = "join_requests"
+	TableGroupTests   = "group_tests"
 )
 
 // GuardedTables lists the tables that an IntegrityError can name.
 func GuardedTables() []string {
-	return []string{TableWorkspaces, TableLogins, TableFrontEnds, TableBudgets, TableFactors}
+	return []string{
+		TableWorkspaces, TableLogins, TableFrontEnds, TableBudgets, TableFactors, TableInvitations, TableJoinRequests, TableGroupTests,
+	}
 }
 
 // IntegrityError says that a row which decides who may ask or where a code goes is not as auth wrote it: its MAC does

@@ -177,7 +177,7 @@ func inOrder(a, b string) []string {
 	return []string{a, b}
 }
 
-// RemoveWorkspace removes a workspace with all its logins. Their budgets stay for a day, with a new version. It fails
+// RemoveWorkspace removes a workspace with all its logins, invitations and requests. Their budgets stay for a day, with a new version. It fails
 // with ErrNoWorkspace or ErrChanged; a row that was tampered with can be removed.
 func (d *Directory) RemoveWorkspace(ctx context.Context, c Change, id string) error {
 	err := d.change(ctx, c, func(ctx context.Context, t *directoryTx) error {
@@ -199,6 +199,10 @@ func (d *Directory) RemoveWorkspace(ctx context.Context, c Change, id string) er
 			}
 		}
 		err = t.forgetFactors(ctx, id)
+		if err != nil {
+			return err
+		}
+		err = t.removePeople(ctx, id)
 		if err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"time"
@@ -92,5 +93,30 @@ func (d *Directory) AgeFactor(ctx context.Context, ref FactorRef, by time.Durati
 			return err
 		}
 		return t.writeFactor(ctx, f)
+	})
+}
+
+// Age moves the times of an invitation, a request or a test back and makes its MAC again, as if it had been written then.
+func (d *Directory) Age(ctx context.Context, workspace, id string, by time.Duration) error {
+	return d.change(ctx, Change{By: "test"}, func(ctx context.Context, t *directoryTx) error {
+		i, err := d.scanInvitation(t.tx.QueryRow(ctx, invitationSQL, workspace, id))
+		if err == nil {
+			_, err = t.tx.Exec(ctx, `DELETE FROM invitations WHERE id = $1`, id)
+			i.CreatedAt, i.SentAt, i.ExpiresAt = i.CreatedAt.Add(-by), i.SentAt.Add(-by), i.ExpiresAt.Add(-by)
+			return errors.Join(err, t.writeInvitation(ctx, i))
+		}
+		r, err := d.scanJoin(t.tx.QueryRow(ctx, joinSQL, workspace, id))
+		if err == nil {
+			_, err = t.tx.Exec(ctx, `DELETE FROM join_requests WHERE id = $1`, id)
+			r.CreatedAt = r.CreatedAt.Add(-by)
+			return errors.Join(err, t.writeJoin(ctx, r))
+		}
+		g, err := d.scanGroupTest(t.tx.QueryRow(ctx, groupTestSQL, workspace, id))
+		if err == nil {
+			_, err = t.tx.Exec(ctx, `DELETE FROM group_tests WHERE id = $1`, id)
+			g.CreatedAt = g.CreatedAt.Add(-by)
+			return errors.Join(err, t.writeGroupTest(ctx, g))
+		}
+		return err
 	})
 }

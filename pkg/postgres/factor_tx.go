@@ -156,7 +156,7 @@ func (t *directoryTx) give(ctx context.Context, at *factorLock, f FactorChange, 
 
 // recordFactor writes audit and outbox of what became of a change.
 func (t *directoryTx) recordFactor(ctx context.Context, kind event.Type, f FactorChange, version int64) error {
-	return t.recordOf(ctx, kind, event.Directory{
+	return t.write(ctx, kind, event.Directory{
 		Workspace: f.Workspace, Login: f.Login, Version: version, About: f.ID, Kind: string(f.Kind),
 	})
 }

@@ -3,6 +3,7 @@ package front
 import (
 	"cmp"
 	"context"
+	"errors"
 
 	"doorcode/pkg/account"
 	"doorcode/pkg/frontend"
@@ -44,6 +45,8 @@ type LoginRequest struct {
 	Role string `json:"role"`
 	// Locale is the language of messages; empty means the default.
 	Locale string `json:"locale"`
+	// Invitation is the accepted one that the login is made of; empty for none.
+	Invitation string `json:"invitation"`
 }
 
 // Login is a login as it is shown.
@@ -159,11 +162,22 @@ func (f *Front) PutLogin(ctx context.Context, call Call, workspace, id string, r
 	if err != nil {
 		return Entry[Login]{}, err
 	}
-	put, err := f.directory.PutLogin(ctx, postgres.Change{By: fe.ID, Match: call.Match}, l)
+	if r.Invitation != "" && account.ValidateID(r.Invitation) != nil {
+		return Entry[Login]{}, unfitInvitation()
+	}
+	put, err := f.directory.PutLogin(ctx, postgres.Change{By: fe.ID, Match: call.Match, Invitation: r.Invitation}, l)
+	if errors.Is(err, postgres.ErrNoInvitation) || errors.Is(err, postgres.ErrInvitationUnfit) {
+		return Entry[Login]{}, unfitInvitation()
+	}
 	if err != nil {
 		return Entry[Login]{}, f.translate(ctx, err)
 	}
 	return Entry[Login]{Shown: showLogin(put.Row), ETag: put.ETag, Created: put.Created}, nil
+}
+
+// unfitInvitation is the answer to a login that names an invitation which is not its own.
+func unfitInvitation() error {
+	return invalid("invitation", "There is no accepted invitation of this id for an administrator with this address.")
 }
 
 // RemoveLogin removes a login. Its open challenges end; what it spent of its budget stays for a day (P3).

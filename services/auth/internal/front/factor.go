@@ -23,7 +23,6 @@ const (
 	CodeChangePending    = "change_pending"
 	CodeChangeOver       = "change_over"
 	CodeNothingToChange  = "nothing_to_change"
-	CodeNotOwner         = "not_owner"
 	CodeNumberNotAllowed = "number_not_allowed"
 	CodeNotFresh         = "approval_not_fresh"
 )

@@ -92,7 +92,7 @@ func start(t *testing.T) *set {
 				GroupPerDay: 200, NumberPerHour: 5, NumberPerDay: 10, Countries: []string{"US"}, TextsPerDay: 100,
 			},
 			CodeDigits: 6, LivePerLogin: 5, CreatesPerClient: 30, CreatesPerSecond: 200, VerifierTimeout: 10 * time.Second,
-			StreamNumber: bustest.Number,
+			StreamNumber: bustest.Number, PublicURL: "https://sign-in.example.com",
 		},
 	})
 	if err != nil {

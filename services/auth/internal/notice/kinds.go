@@ -9,6 +9,7 @@ import (
 	"doorcode/pkg/event"
 	"doorcode/pkg/message"
 	"doorcode/pkg/postgres"
+	"doorcode/services/auth/internal/ticket"
 )
 
 // story is what is told of a cause, and to whom.
@@ -41,7 +42,10 @@ type kind struct {
 // bus.NoticeSubjects, and for no other.
 func (t *Teller) kinds() map[event.Type]kind {
 	return map[event.Type]kind{
-		event.LoginLocked: {event.NoticeLoginLocked, t.locked},
+		event.LoginLocked:        {event.NoticeLoginLocked, t.locked},
+		event.InvitationMade:     {event.NoticeInvited, t.invited},
+		event.InvitationRepeated: {event.NoticeInvited, t.invited},
+		event.JoinRequested:      {event.NoticeJoinRequested, t.joinRequested},
 	}
 }
 
@@ -59,6 +63,56 @@ func (t *Teller) locked(ctx context.Context, c cause) (story, error) {
 		workspace: a.Workspace.Name, locale: a.Login.Locale,
 		to: account.Addresses(a.Workspace, a.Login, t.cfg.MayText(a.Login, a.StoppedCountries)),
 	}, nil
+}
+
+// invited sends an invitation to its invitee, as long as it is open.
+func (t *Teller) invited(ctx context.Context, c cause) (story, error) {
+	i, err := t.cfg.Directory.Invitation(ctx, c.Workspace, c.About)
+	if err != nil {
+		return story{}, t.gone(ctx, err)
+	}
+	link := t.cfg.Link(ticket.Link{Kind: ticket.LinkInvitation, Workspace: i.Workspace, ID: i.ID, Until: i.ExpiresAt})
+	if i.StateNow() != account.InvitationOpen || link == "" {
+		return story{}, nobody(resultEnded)
+	}
+	return story{
+		workspace: i.Of.Name, locale: i.Locale, to: []account.Route{{Channel: account.Email, Recipient: i.Email}},
+		name: i.Name, link: link, until: i.ExpiresAt,
+	}, nil
+}
+
+// joinRequested tells the owner of a shared login that somebody on it asks for a login of their own, as long as nobody
+// has answered.
+func (t *Teller) joinRequested(ctx context.Context, c cause) (story, error) {
+	r, w, err := t.cfg.Directory.JoinRequest(ctx, c.Workspace, c.About)
+	if err != nil {
+		return story{}, t.gone(ctx, err)
+	}
+	if r.State != account.JoinOpen || r.Login != w.Owner {
+		return story{}, nobody(resultEnded)
+	}
+	a, err := t.addressee(ctx, c.Workspace, r.Login)
+	if err != nil {
+		return story{}, err
+	}
+	return story{
+		workspace: w.Name, locale: a.Login.Locale, to: account.Routes(a.Workspace, a.Login, false),
+		name: r.Name, browser: r.Browser, system: r.System,
+	}, nil
+}
+
+// gone says that nobody is told of what is not there any more. Of a row that is not as auth wrote it nobody is told
+// either, and the alarm is raised.
+func (t *Teller) gone(ctx context.Context, err error) error {
+	var broken *postgres.IntegrityError
+	switch {
+	case errors.Is(err, postgres.ErrNoWorkspace), errors.Is(err, postgres.ErrNoInvitation), errors.Is(err, postgres.ErrNoRequest):
+		return nobody(resultRemoved)
+	case errors.As(err, &broken):
+		t.cfg.Alarm(ctx, broken.Table)
+		return nobody(resultBroken)
+	}
+	return err
 }
 
 // addressee reads a login with its workspace and raises the alarm about a row that is not as auth wrote it.

@@ -16,7 +16,8 @@ const (
 	resultRemoved   = "removed"  // the login is gone
 	resultNoAddress = "no_address"
 	resultTooLate   = "too_late"
-	resultEnded     = "ended" // it does not hold any more
+	resultEnded     = "ended"  // it does not hold any more
+	resultBroken    = "broken" // its row is not as auth wrote it
 )
 
 // What could not be asked, when the teller backs off.
@@ -27,7 +28,7 @@ const (
 
 // results is the closed set of a metric's label.
 func results() []string {
-	return []string{resultRequested, resultRepeated, resultRemoved, resultNoAddress, resultTooLate, resultEnded}
+	return []string{resultRequested, resultRepeated, resultRemoved, resultNoAddress, resultTooLate, resultEnded, resultBroken}
 }
 
 // metrics are the teller's figures.

@@ -53,9 +53,11 @@ type Publisher interface {
 	Publish(ctx context.Context, m bus.Message) (bus.Ack, error)
 }
 
-// Directory knows where a person can be told something.
+// Directory knows where a person can be told something, and what there is to tell.
 type Directory interface {
 	Addressee(ctx context.Context, workspace, login string) (postgres.Addressee, error)
+	Invitation(ctx context.Context, workspace, id string) (postgres.Invited, error)
+	JoinRequest(ctx context.Context, workspace, id string) (account.JoinRequest, account.Workspace, error)
 }
 
 // Config is what a Teller works with; every part is required.

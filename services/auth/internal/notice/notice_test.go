@@ -27,7 +27,11 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // directory knows one login, whose first route is its phone.
-type directory struct{ locked time.Time }
+type directory struct {
+	*postgres.Directory // of nothing else is asked
+
+	locked time.Time
+}
 
 func (d directory) Addressee(context.Context, string, string) (postgres.Addressee, error) {
 	return postgres.Addressee{

@@ -80,6 +80,7 @@ func New(cfg Config) (*Handler, error) {
 	h.handle("POST", "/prompt/{page}/messages", h.posted(h.resend))
 	h.handle("POST", "/prompt/{page}/cancel", h.posted(h.cancel))
 	h.add("GET", "/prompt/{page}/events", h.within(h.events)) // It lasts as long as the challenge.
+	h.invitations()
 	return h, nil
 }
 

@@ -62,3 +62,36 @@ func TestLink_NothingElsePassesForOne(t *testing.T) {
 		t.Errorf("a link is taken for a ticket: %v", err)
 	}
 }
+
+func TestVisit_IsFreshAtEveryOpeningAndPassesForNothingElse(t *testing.T) {
+	t.Parallel()
+	ring, prompt := sample(t)
+	link := ticket.Link{Kind: ticket.LinkInvitation, Workspace: "w", ID: "abc", Until: time.Date(2026, 6, 10, 8, 2, 0, 0, time.UTC)}
+	one := link.Visit("AQEhandle", "KRT", "k•••@example.com", time.Date(2026, 6, 3, 8, 12, 0, 0, time.UTC))
+	two := link.Visit("AQEhandle", "KRT", "k•••@example.com", one.ExpiresAt)
+	if one.Form() == two.Form() || one.Posted(two.Form()) || !one.Posted(one.Form()) || one.Posted("") {
+		t.Error("two visits have one form")
+	}
+	got, err := ticket.LinkInvitation.DecodeVisit(ring, one.Encode(ring))
+	if err != nil || got.Link != link || got.Handle != one.Handle || got.Label != "KRT" || got.Recipient != one.Recipient || !got.ExpiresAt.Equal(one.ExpiresAt) || !got.Posted(one.Form()) {
+		t.Errorf("read %+v, %v", got, err)
+	}
+	if len(link.Page()) != 16 || strings.Contains(link.Page(), "abc") {
+		t.Errorf("page %s", link.Page())
+	}
+	other, _ := sample(t)
+	for _, bad := range []string{"", one.Encode(ring) + "=", one.Encode(other), prompt.Open().Encode(ring), strings.TrimPrefix(link.Address(ring), "/invitation?of=")} {
+		_, err = ticket.LinkInvitation.DecodeVisit(ring, bad)
+		if !errors.Is(err, ticket.ErrUnknown) {
+			t.Errorf("%q is taken for a visit: %v", bad, err)
+		}
+	}
+	_, err = ticket.LinkUndo.DecodeVisit(ring, one.Encode(ring))
+	if !errors.Is(err, ticket.ErrUnknown) {
+		t.Errorf("a visit of another kind: %v", err)
+	}
+	_, err = ticket.DecodeSession(ring, one.Encode(ring))
+	if !errors.Is(err, ticket.ErrUnknown) {
+		t.Errorf("a visit is taken for a session: %v", err)
+	}
+}

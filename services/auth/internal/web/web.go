@@ -61,6 +61,7 @@ func New(f *front.Front, jwks []byte, pages Pages, tel telemetry.Telemetry) (*Ha
 	h.handle("DELETE", login+"/factor-changes/{change}", h.cancelFactor)
 	h.handle("POST", login+"/factor-changes/{change}/confirm", h.confirmFactor)
 	h.handle("POST", login+"/factor-changes/{change}/deliveries", h.repeatFactor)
+	h.people(workspace)
 	h.handle("GET", "/.well-known/jwks.json", h.keys)
 	h.routes = h.router.Routes()
 	if pages != nil {
