@@ -81,6 +81,7 @@ func New(cfg Config) (*Handler, error) {
 	h.handle("POST", "/prompt/{page}/cancel", h.posted(h.cancel))
 	h.add("GET", "/prompt/{page}/events", h.within(h.events)) // It lasts as long as the challenge.
 	h.invitations()
+	h.undos()
 	return h, nil
 }
 
