@@ -132,6 +132,9 @@ func TestSEC37_ANewNumberCountsOnceItIsProved(t *testing.T) {
 	}
 	w.refused(t, 422, "wrong_code", confirmation("bert", c, authtest.Wrong(w.Code(t, bertAt, 1))))
 	w.refused(t, 400, "invalid_request", confirmation("bert", c, "12345"))
+	if n := w.failures(t); n != 1 { // It counts on the login as a wrong code of a sign-in does.
+		t.Errorf("%d wrong codes are charged", n)
+	}
 	c = w.confirm(t, "bert", c, w.Code(t, bertAt, 1))
 	if c.State != "proof" || c.Challenge == nil || c.Challenge.Recipient != "•••48" {
 		t.Fatalf("approved: %+v", c)
