@@ -121,6 +121,8 @@ func NoticeSubjects() []string {
 		"doorcode.directory.invitation_made",
 		"doorcode.directory.invitation_repeated",
 		"doorcode.directory.join_requested",
+		"doorcode.directory.factor_changed",
+		"doorcode.directory.factor_reverted",
 	}
 }
 

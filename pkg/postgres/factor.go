@@ -231,6 +231,18 @@ func (d *Directory) factorRef(ctx context.Context, workspace, id string) (Factor
 	return ref, nil
 }
 
+// Factor returns a change of a workspace, or fails with ErrNoFactorChange or an *IntegrityError.
+func (d *Directory) Factor(ctx context.Context, workspace, id string) (FactorChange, error) {
+	all, err := d.factors(ctx, `workspace = $1 AND id = $2`, workspace, id)
+	if err == nil && len(all) == 0 {
+		err = ErrNoFactorChange
+	}
+	if err != nil {
+		return FactorChange{}, err
+	}
+	return all[0], nil
+}
+
 // Factors lists the changes of a login, the newest first, or fails with an *IntegrityError. One whose time has passed on
 // its way is expired.
 func (d *Directory) Factors(ctx context.Context, workspace, login string) ([]FactorChange, error) {

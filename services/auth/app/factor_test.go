@@ -106,7 +106,7 @@ func (w *world) recorded(t testing.TB, kind event.Type) int {
 // switched switches bert to a phone.
 func (w *world) switched(t testing.TB, number string) change {
 	t.Helper()
-	texts, mails := len(w.Box.Messages(number)), len(w.Box.Messages(bertAt))
+	texts, mails := w.Codes(number), w.Codes(bertAt)
 	c := w.begin(t, "bert", fields{"kind": "sms", "phone": number})
 	c = w.confirm(t, "bert", c, w.Code(t, bertAt, mails+1))
 	c = w.confirm(t, "bert", c, w.Code(t, number, texts+1))
@@ -132,6 +132,9 @@ func TestSEC37_ANewNumberCountsOnceItIsProved(t *testing.T) {
 	}
 	w.refused(t, 422, "wrong_code", confirmation("bert", c, authtest.Wrong(w.Code(t, bertAt, 1))))
 	w.refused(t, 400, "invalid_request", confirmation("bert", c, "12345"))
+	if n := w.failures(t); n != 1 { // It counts on the login as a wrong code of a sign-in does.
+		t.Errorf("%d wrong codes are charged", n)
+	}
 	c = w.confirm(t, "bert", c, w.Code(t, bertAt, 1))
 	if c.State != "proof" || c.Challenge == nil || c.Challenge.Recipient != "•••48" {
 		t.Fatalf("approved: %+v", c)
@@ -230,17 +233,14 @@ func TestFactor_EveryKindTakesItsWay(t *testing.T) {
 	if c.State != "applied" || w.reach(t, "bert") != "sms "+phoneB {
 		t.Errorf("another number: %+v, %s", c, w.reach(t, "bert"))
 	}
-	mails := len(w.Messages(t, bertAt, 1))
+	mails := w.Codes(bertAt)
 	c = w.begin(t, "bert", fields{"kind": "email"})
 	c = w.confirm(t, "bert", c, w.Code(t, phoneB, 2))
 	if c.Channel != "email" || c.Recipient != "b•••@example.com" {
 		t.Errorf("back to e-mail: %+v", c)
 	}
-	bustest.Wait(t, "the proof is mailed", func() bool {
-		return strings.Contains(w.Box.Messages(bertAt)[0].Text, "It confirms this address for your sign-in codes")
-	})
-	c = w.confirm(t, "bert", c, w.Code(t, bertAt, len(w.Box.Messages(bertAt))))
-	if c.State != "applied" || w.reach(t, "bert") != "email "+phoneB || mails < 1 {
+	c = w.confirm(t, "bert", c, w.Code(t, bertAt, mails+1))
+	if c.State != "applied" || w.reach(t, "bert") != "email "+phoneB {
 		t.Errorf("back to e-mail: %+v, %s", c, w.reach(t, "bert"))
 	}
 	c = w.begin(t, "bert", fields{"kind": "sms"}) // the number that is there

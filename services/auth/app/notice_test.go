@@ -329,7 +329,7 @@ func TestNotice_NobodyIsToldOfOtherChanges(t *testing.T) {
 		e.Type = typ
 		h.say(t, "other "+string(rune('a'+i)), e)
 	}
-	h.publishAsVerifier(t, bus.Message{Subject: "doorcode.directory.factor_changed", ID: "newer", Data: []byte("{}")})
+	h.publishAsVerifier(t, bus.Message{Subject: "doorcode.directory.something_newer", ID: "newer", Data: []byte("{}")})
 	h.say(t, "last", h.locked(t, "bert", "4"))
 	h.handled(t)
 	if n := len(h.notices(t)); n != 1 || len(h.bus.Messages(t, bus.DeadLetter)) != 0 {

@@ -85,7 +85,10 @@ func TestSEC13_OneOperationTakesCodesAndGivesAssertions(t *testing.T) {
 	}
 	const check = "POST /v1/challenges/{handle}/checks"
 	// Codes of doorcode's own purposes let nobody in: they are judged under the same budgets and give no assertion.
-	own := []string{"POST /v1/workspaces/{workspace}/group-tests/{test}/confirm"}
+	own := []string{
+		"POST /v1/workspaces/{workspace}/group-tests/{test}/confirm",
+		"POST /v1/workspaces/{workspace}/logins/{login}/factor-changes/{change}/confirm",
+	}
 	want := map[string][]string{"accepts-code": append([]string{check}, own...), "issues-assertion": {check}}
 	for tag := range want {
 		slices.Sort(found[tag])

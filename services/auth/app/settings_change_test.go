@@ -73,7 +73,7 @@ func (p *person) sees(what string, wants ...string) {
 	}
 }
 
-// SEC-36 and SEC-37 on the page: a code to the present address, then one to the new number, and nothing before.
+// SEC-36, SEC-37 and SEC-39 on the page: a code to the present address, then one to the new number, and nothing before.
 func TestSEC37_SettingsSwitchToAPhoneThatIsProven(t *testing.T) {
 	t.Parallel()
 	s, w := enact(t)

@@ -102,7 +102,7 @@ func TestSettings_NobodyToSendToIsSaidPlainly(t *testing.T) {
 	}
 }
 
-func TestSettings_WarnWhenALoginLooksShared(t *testing.T) {
+func TestSEC44_SettingsWarnWhenALoginLooksShared(t *testing.T) {
 	t.Parallel()
 	s := play(t, nil)
 	s.signedIn(t, "anna", "approved", "a", "b", "c", "d", "e")
@@ -178,7 +178,7 @@ func TestSettings_ALinkOpensOnceAndGivesASecretOfItsOwn(t *testing.T) {
 }
 
 // A change of the login ends its sessions at once, and so does the end of the front-end that asked for them.
-func TestSettings_EndWithWhatTheyWereOpenedFor(t *testing.T) {
+func TestSEC39_SettingsEndWithWhatTheyWereOpenedFor(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*scene){
 		"another address": func(s *scene) {

@@ -276,15 +276,31 @@ func (w *World) Messages(t testing.TB, to string, n int) []sandbox.Message {
 	return inOrder
 }
 
-// Code is the code in the n-th message to an address or number.
+// Code is the code in the n-th message with a code to an address or number.
 func (w *World) Code(t testing.TB, to string, n int) string {
 	t.Helper()
-	m := w.Messages(t, to, n)[n-1]
-	code := regexp.MustCompile(`(?m)(?:^|: )([0-9]{6})\b`).FindStringSubmatch(m.Text)
-	if code == nil {
-		t.Fatalf("the message %d holds no code:\n%s", n, m.Text)
+	for all := n; ; all++ {
+		w.Messages(t, to, all)
+		codes := w.codes(to)
+		if len(codes) >= n {
+			return codes[n-1]
+		}
 	}
-	return code[1]
+}
+
+// Codes counts the messages with a code that an address or number has.
+func (w *World) Codes(to string) int { return len(w.codes(to)) }
+
+// codes lists the codes that went to an address or number, the oldest first.
+func (w *World) codes(to string) []string {
+	var codes []string
+	for _, m := range w.Box.Messages(to) {
+		code := regexp.MustCompile(`(?m)(?:^|: )([0-9]{6})\b`).FindStringSubmatch(m.Text)
+		if code != nil {
+			codes = append([]string{code[1]}, codes...)
+		}
+	}
+	return codes
 }
 
 // Wrong is another code.

@@ -46,6 +46,8 @@ func (t *Teller) kinds() map[event.Type]kind {
 		event.InvitationMade:     {event.NoticeInvited, t.invited},
 		event.InvitationRepeated: {event.NoticeInvited, t.invited},
 		event.JoinRequested:      {event.NoticeJoinRequested, t.joinRequested},
+		event.FactorChanged:      {event.NoticeFactorChanged, t.factorChanged},
+		event.FactorReverted:     {event.NoticeFactorChanged, t.factorReverted},
 	}
 }
 
@@ -106,7 +108,8 @@ func (t *Teller) joinRequested(ctx context.Context, c cause) (story, error) {
 func (t *Teller) gone(ctx context.Context, err error) error {
 	var broken *postgres.IntegrityError
 	switch {
-	case errors.Is(err, postgres.ErrNoWorkspace), errors.Is(err, postgres.ErrNoInvitation), errors.Is(err, postgres.ErrNoRequest):
+	case errors.Is(err, postgres.ErrNoWorkspace), errors.Is(err, postgres.ErrNoInvitation), errors.Is(err, postgres.ErrNoRequest),
+		errors.Is(err, postgres.ErrNoFactorChange):
 		return nobody(resultRemoved)
 	case errors.As(err, &broken):
 		t.cfg.Alarm(ctx, broken.Table)

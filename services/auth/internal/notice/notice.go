@@ -58,6 +58,7 @@ type Directory interface {
 	Addressee(ctx context.Context, workspace, login string) (postgres.Addressee, error)
 	Invitation(ctx context.Context, workspace, id string) (postgres.Invited, error)
 	JoinRequest(ctx context.Context, workspace, id string) (account.JoinRequest, account.Workspace, error)
+	Factor(ctx context.Context, workspace, id string) (postgres.FactorChange, error)
 }
 
 // Config is what a Teller works with; every part is required.

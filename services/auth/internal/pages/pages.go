@@ -68,6 +68,7 @@ func Add(cfg Config) error {
 	s.Handle("POST", "/prompt/{page}/cancel", h.posted(h.cancel))
 	s.Add("GET", "/prompt/{page}/events", h.within(h.events)) // It lasts as long as the challenge.
 	h.invitations()
+	h.undos()
 	return nil
 }
 
