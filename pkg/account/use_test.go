@@ -4,6 +4,7 @@ import "testing"
 
 // Several people leave more browsers and more networks than one does; either alone is one person with many devices, or
 // one phone that moves.
+// It shows SEC-44 of deploy/SECURITY.md.
 func TestUse_LooksSharedByBrowsersAndNetworks(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

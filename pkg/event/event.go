@@ -59,9 +59,9 @@ func Types() []Type {
 		DeliveryRequested, DeliveryAttempted, DeliveryPostponed, DeliveryAbandoned, ReceiptRecorded,
 		NoticeRequested,
 		WorkspacePut, WorkspaceRemoved, LoginPut, LoginRemoved, LoginLocked, LoginUnlocked,
+		FactorRequested, FactorChanged, FactorCanceled, FactorReverted,
 		InvitationMade, InvitationRepeated, InvitationWithdrawn, InvitationAccepted, JoinRequested, JoinDeclined,
 		GroupTestStarted, GroupAddressProven,
-		FactorRequested, FactorChanged, FactorCanceled, FactorReverted,
 	}
 }
 
@@ -186,9 +186,9 @@ func SubjectOf(t Type, channel string) (string, error) {
 	case CheckRejected:
 		return "doorcode.outcome." + noun + "_" + verb, nil
 	case WorkspacePut, WorkspaceRemoved, LoginPut, LoginRemoved, LoginLocked, LoginUnlocked,
+		FactorRequested, FactorChanged, FactorCanceled, FactorReverted,
 		InvitationMade, InvitationRepeated, InvitationWithdrawn, InvitationAccepted, JoinRequested, JoinDeclined,
-		GroupTestStarted, GroupAddressProven,
-		FactorRequested, FactorChanged, FactorCanceled, FactorReverted:
+		GroupTestStarted, GroupAddressProven:
 		return "doorcode.directory." + verb, nil
 	}
 	return "", fmt.Errorf("%w: unknown type", ErrMalformed)

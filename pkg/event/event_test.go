@@ -36,9 +36,9 @@ func payloadOf(t *testing.T, typ event.Type) any {
 	case event.ChallengeApproved, event.ChallengeExpired, event.ChallengeCanceled, event.ChallengeExhausted, event.CheckRejected:
 		return &event.Outcome{}
 	case event.WorkspacePut, event.WorkspaceRemoved, event.LoginPut, event.LoginRemoved, event.LoginLocked, event.LoginUnlocked,
+		event.FactorRequested, event.FactorChanged, event.FactorCanceled, event.FactorReverted,
 		event.InvitationMade, event.InvitationRepeated, event.InvitationWithdrawn, event.InvitationAccepted, event.JoinRequested,
-		event.JoinDeclined, event.GroupTestStarted, event.GroupAddressProven,
-		event.FactorRequested, event.FactorChanged, event.FactorCanceled, event.FactorReverted:
+		event.JoinDeclined, event.GroupTestStarted, event.GroupAddressProven:
 		return &event.Directory{}
 	}
 	t.Fatalf("type %s has no payload", typ)

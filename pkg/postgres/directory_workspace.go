@@ -198,11 +198,11 @@ func (d *Directory) RemoveWorkspace(ctx context.Context, c Change, id string) er
 				return err
 			}
 		}
-		err = t.removePeople(ctx, id)
+		err = t.forgetFactors(ctx, id)
 		if err != nil {
 			return err
 		}
-		err = t.forgetFactors(ctx, id)
+		err = t.removePeople(ctx, id)
 		if err != nil {
 			return err
 		}

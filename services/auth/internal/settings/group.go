@@ -52,12 +52,12 @@ func (h *Handler) confirmGroup(a asked) {
 	}
 	p := problem.Of(err)
 	place := map[string]string{"codes.0": "0", "codes.1": "1"}[p.Field]
-	t, ok := codeTrouble(a.face, "", err)
-	if place == "" || !ok {
+	_, known := codeTrouble(a.face, "", err)
+	if place == "" || !known {
 		h.finish(a, err, aboutGroup)
 		return
 	}
-	t = trouble{"code" + place, a.face.Text("group.problem.wrong")}
+	t := trouble{"code" + place, a.face.Text("group.problem.wrong")}
 	if p.Code == "too_many" {
 		t.text = a.face.Text("problem.toomany", "left", hosted.Left(p.RetryAfter))
 	}
