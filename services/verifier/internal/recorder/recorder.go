@@ -96,8 +96,8 @@ func (r *Recorder) Run(ctx context.Context) {
 	}
 }
 
-// fetched are the messages of one batch.
-type fetched struct {
+// haul is the messages of one batch.
+type haul struct {
 	whole    []*bus.Delivery
 	rows     []postgres.Batch // what becomes of the whole ones
 	broken   []*bus.Delivery
@@ -106,7 +106,7 @@ type fetched struct {
 
 // once fetches one batch and records it. What was fetched is finished also when ctx ends meanwhile.
 func (r *Recorder) once(ctx context.Context) error {
-	var f fetched
+	var f haul
 	fetchErr := r.cfg.Source.Hand(ctx, batchSize, fetchWait, func(d *bus.Delivery) { r.take(&f, d) })
 	if len(f.whole)+len(f.broken) == 0 {
 		if fetchErr == nil {
@@ -120,7 +120,7 @@ func (r *Recorder) once(ctx context.Context) error {
 }
 
 // take reads a message as it comes, and tells of the challenge in it.
-func (r *Recorder) take(f *fetched, d *bus.Delivery) {
+func (r *Recorder) take(f *haul, d *bus.Delivery) {
 	row, err := r.read(d)
 	if err != nil {
 		f.broken, f.problems = append(f.broken, d), append(f.problems, err)
@@ -133,7 +133,7 @@ func (r *Recorder) take(f *fetched, d *bus.Delivery) {
 }
 
 // handle records what is whole, in one transaction, and sends the rest to the dead letters.
-func (r *Recorder) handle(ctx context.Context, f fetched) error {
+func (r *Recorder) handle(ctx context.Context, f haul) error {
 	faultpoint.Hit("recorder.fetched")
 	all := join(f.rows)
 	defer r.gone(all)
