@@ -28,7 +28,7 @@ func TestCreate_StoresOneEventThatHoldsAllAndShowsNothing(t *testing.T) {
 	r := create("anna")
 	r.body = fields{
 		"workspace": "w", "login": "anna", "locale": "nl-BE", "return_url": "https://app.example/in",
-		"client": fields{"address": "203.0.113.9", "user_agent": "Browser\u00071", "browser_id": "b1"},
+		"client": fields{"address": "203.0.113.9", "user_agent": "Firefox/\u00071 (Linux)", "browser_id": "b1"},
 	}
 	r.header = map[string]string{"Traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}
 	a := h.must(t, 201, r)
@@ -45,7 +45,7 @@ func TestCreate_StoresOneEventThatHoldsAllAndShowsNothing(t *testing.T) {
 	p := h.issued(t)[0]
 	content := h.open(t, p)
 	if content.Recipient != "office@example.com" || content.Workspace != "Lanternbird" || content.Locale != "nl-BE" ||
-		content.UserAgent != "Browser1" || content.Label != c.Label || p.Network != "203.0.113.0/24" {
+		content.UserAgent != "Firefox/1 (Linux)" || p.Agent != "Firefox on Linux" || content.Label != c.Label || p.Network != "203.0.113.0/24" {
 		t.Errorf("the envelope or the event is not what was asked for: %+v", p)
 	}
 	handle, err := challenge.DecodeHandle(h.ring(t, "HANDLE"), c.Handle)
