@@ -80,6 +80,12 @@ func TestRelay_NotesEachSignInThatEndedOnce(t *testing.T) {
 		t.Errorf("the last one is %+v: %v", last, err)
 	}
 	uses, err := directory.Uses(t.Context(), "acme", "")
+	used := uses["anna"]
+	if used.LastAt.IsZero() || time.Since(used.LastAt) > time.Hour {
+		t.Errorf("last used at %s", used.LastAt)
+	}
+	used.LastAt = time.Time{}
+	uses["anna"] = used
 	if diff := cmp.Diff(map[string]account.Use{"anna": {Browsers: 2, Networks: 2, Stopped: 1}}, uses); diff != "" || err != nil {
 		t.Error(diff, err)
 	}
