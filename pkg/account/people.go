@@ -21,7 +21,9 @@ const (
 	MaxOpenInvitations   = 20 // of a workspace at once (product.md R9.1)
 	MaxInvitationsPerDay = 50 // of a workspace
 	MaxInvitationSends   = 5  // mails of one invitation
-	InvitationResendWait = time.Minute
+	// MaxInvitationsPerAddress is how many of a workspace one address gets within a day.
+	MaxInvitationsPerAddress = 3
+	InvitationResendWait     = time.Minute
 )
 
 // Invitation asks whoever reads an address to become an administrator of a workspace. The host application makes the login

@@ -36,6 +36,8 @@ const (
 	FactorUndo = 72 * time.Hour
 	// factorKeep is how long what became of a change is kept; the audit keeps that there was one.
 	factorKeep = 30 * 24 * time.Hour
+	// MaxFactorsPerDay is how many changes of a login are begun within a day, whatever became of them.
+	MaxFactorsPerDay = 20
 	// maxFactors bounds how many changes of a login are listed.
 	maxFactors = 20
 )
@@ -77,6 +79,8 @@ type FactorStart struct {
 	Kind             account.FactorKind
 	// Destination is a valid address or a number in E.164, see account.FactorKind.Plan.
 	Destination string
+	// Version is the login's that the caller knows, as that of its session; any other is refused. 0: the present one.
+	Version int64
 	// Approved is when a fresh code approved changes of this login already; zero: it has to be asked for. How old it may
 	// be is for the caller to judge.
 	Approved time.Time
@@ -87,7 +91,8 @@ type FactorStart struct {
 
 // StartFactor begins a change, of which nothing takes effect yet. One that is on its way is in the way, until it expires or
 // the login is changed otherwise. It fails with ErrNoWorkspace, ErrNoLogin, ErrFactorPending, an *IntegrityError, or a
-// refusal of account.FactorKind.Plan or Allowed.
+// refusal of account.FactorKind.Plan or Allowed; with ErrNoSession when the login has another version than the named one,
+// and with a *WaitError when MaxFactorsPerDay were begun.
 func (d *Directory) StartFactor(ctx context.Context, c Change, s FactorStart) (FactorChange, error) {
 	var f FactorChange
 	err := d.change(ctx, c, func(ctx context.Context, t *directoryTx) error {
@@ -99,8 +104,14 @@ func (d *Directory) StartFactor(ctx context.Context, c Change, s FactorStart) (F
 		if err == nil {
 			err = s.Allowed(route, at.stopped)
 		}
+		if err == nil && s.Version != 0 && s.Version != at.version {
+			err = ErrNoSession
+		}
 		if err == nil {
 			err = t.clearFactors(ctx, at)
+		}
+		if err == nil {
+			err = t.mayStart(ctx, at)
 		}
 		if err != nil {
 			return err
@@ -213,9 +224,12 @@ func (d *Directory) UndoableFactor(ctx context.Context, workspace, id string) (F
 	})
 }
 
-// undoable reports whether a change is recent and still what the login has.
+// undoable reports whether a change is recent and still what the login has. That several people read a new main address
+// makes it no other one.
 func (at *factorLock) undoable(f FactorChange, now time.Time) bool {
-	return f.State == FactorApplied && now.Before(f.AppliedAt.Add(FactorUndo)) && f.Kind.ReachOf(at.workspace, at.login) == f.Next
+	reach := f.Kind.ReachOf(at.workspace, at.login)
+	reach.GroupAddress = f.Next.GroupAddress
+	return f.State == FactorApplied && now.Before(f.AppliedAt.Add(FactorUndo)) && reach == f.Next
 }
 
 // factorRef finds whose change it is.

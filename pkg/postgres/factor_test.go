@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -225,5 +226,90 @@ func TestSEC09_AnEditedChangeIsNotUndone(t *testing.T) {
 	_, err := k.directory.RevertFactor(t.Context(), factorBy(), "w", f.ID)
 	if err != nil { // for control
 		t.Error(err)
+	}
+}
+
+// Nobody has doorcode write to one number or address after another: begun and canceled, a change counts as well (SEC-43).
+func TestSEC43_StartFactor_IsBoundedADay(t *testing.T) {
+	t.Parallel()
+	k := phones(t)
+	var err error
+	begun := 0
+	for begun < 60 {
+		var f postgres.FactorChange
+		f, err = k.directory.StartFactor(t.Context(), factorBy(), starting(fmt.Sprintf("+120255502%02d", begun)))
+		if err != nil {
+			break
+		}
+		begun++
+		_, err = k.directory.CancelFactor(t.Context(), factorBy(), refOf(f))
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var wait *postgres.WaitError
+	if begun != postgres.MaxFactorsPerDay || !errors.As(err, &wait) || wait.After <= 23*time.Hour || wait.After > 24*time.Hour {
+		t.Fatalf("%d were begun, then: %v", begun, err)
+	}
+	k.db.Exec(t, `DELETE FROM factor_changes WHERE id = (SELECT id FROM factor_changes ORDER BY created_at LIMIT 1)`)
+	_, err = k.directory.StartFactor(t.Context(), factorBy(), starting("+12025550149"))
+	if err != nil {
+		t.Errorf("with room again: %v", err)
+	}
+}
+
+// Whoever takes a main address over makes it a group address, too: the owner of the old one can object nevertheless.
+func TestSEC38_AGroupAddressIsNoWayAroundTheUndo(t *testing.T) {
+	t.Parallel()
+	k := keep(t)
+	f, err := k.directory.StartFactor(t.Context(), factorBy(), postgres.FactorStart{
+		Workspace: "w", Login: "anna", Kind: account.FactorMainEmail, Destination: "new@example.org",
+		Allowed: func(account.Route, []string) error { return nil },
+	})
+	if err == nil {
+		_, err = k.directory.ApproveFactor(t.Context(), factorBy(), refOf(f), time.Now())
+	}
+	if err == nil {
+		_, err = k.directory.AskedFactor(t.Context(), factorBy(), refOf(f), postgres.FactorProof, 0, "proof")
+	}
+	if err == nil {
+		f, err = k.directory.ApplyFactor(t.Context(), factorBy(), refOf(f), "proof")
+	}
+	if err != nil || f.State != postgres.FactorApplied {
+		t.Fatalf("applied: %+v, %v", f, err)
+	}
+	g, err := k.directory.StartGroupTest(t.Context(), factorBy(), "w", "anna")
+	if err == nil {
+		g, err = k.directory.ConfirmGroupTest(t.Context(), factorBy(), "w", g.ID, [2]bool{true, true})
+	}
+	if err != nil || g.PassedAt.IsZero() {
+		t.Fatalf("the group: %+v, %v", g, err)
+	}
+	_, err = k.directory.RevertFactor(t.Context(), postgres.Change{By: postgres.Auth}, "w", f.ID)
+	if err != nil {
+		t.Errorf("undone: %v", err)
+	}
+	w, _, err := k.directory.Workspace(t.Context(), "w")
+	if err != nil || w.MainEmail != "office@example.com" || w.GroupAddress {
+		t.Errorf("the main address is %s, a group's: %t, %v", w.MainEmail, w.GroupAddress, err)
+	}
+}
+
+// A session that was read before its login changed begins nothing after (SEC-39).
+func TestSEC39_StartFactor_OfAnEndedSessionIsRefused(t *testing.T) {
+	t.Parallel()
+	k := phones(t)
+	start := starting("+12025550149")
+	start.Version = 1
+	k.db.Scan(t, `SELECT version FROM login_budgets WHERE login = 'bert'`, nil, &start.Version)
+	k.db.Exec(t, `UPDATE login_budgets SET version = version + 1 WHERE login = 'bert'`)
+	_, err := k.directory.StartFactor(t.Context(), factorBy(), start)
+	if !errors.Is(err, postgres.ErrNoSession) {
+		t.Errorf("after another change: %v", err)
+	}
+	start.Version++
+	_, err = k.directory.StartFactor(t.Context(), factorBy(), start)
+	if err != nil {
+		t.Errorf("of a session that lasts: %v", err)
 	}
 }

@@ -128,6 +128,19 @@ func (t *directoryTx) clearFactors(ctx context.Context, at *factorLock) error {
 	return t.writeFactor(ctx, f)
 }
 
+// mayStart fails with a *WaitError when so many changes of a login were begun within a day, canceled ones among them, that
+// numbers and addresses are tried out or written to by them.
+func (t *directoryTx) mayStart(ctx context.Context, at *factorLock) error {
+	var lately int
+	var first *time.Time
+	err := t.tx.QueryRow(ctx, `SELECT count(*), min(created_at) FROM factor_changes WHERE workspace = $1 AND login = $2 AND created_at > $3`,
+		at.login.Workspace, at.login.ID, t.at.Add(-24*time.Hour)).Scan(&lately, &first)
+	if err == nil && lately >= MaxFactorsPerDay {
+		return &WaitError{After: orZero(first).Add(24 * time.Hour).Sub(t.at)}
+	}
+	return err
+}
+
 // give writes what a change makes of its login, which gets a new version: from the commit on none of its open codes is
 // approved.
 func (t *directoryTx) give(ctx context.Context, at *factorLock, f FactorChange, r account.Reach, kind event.Type) error {

@@ -134,7 +134,7 @@ func (d *Directory) invite(ctx context.Context, t *directoryTx, w account.Worksp
 		err = nil
 	}
 	if err == nil {
-		err = t.mayInvite(ctx, w)
+		err = t.mayInvite(ctx, w, i.Email)
 	}
 	if err != nil {
 		return Invited{}, err
@@ -182,15 +182,18 @@ func (t *directoryTx) free(ctx context.Context, w account.Workspace, email strin
 	return err
 }
 
-// mayInvite fails with a *WaitError when a workspace has invited enough, and takes away what ended long ago.
-func (t *directoryTx) mayInvite(ctx context.Context, w account.Workspace) error {
-	var open, lately int
-	var first *time.Time
+// mayInvite fails with a *WaitError when a workspace has invited enough, or that address often enough, and takes away what
+// ended long ago.
+func (t *directoryTx) mayInvite(ctx context.Context, w account.Workspace, email string) error {
+	var open, lately, there int
+	var first, firstThere *time.Time
 	err := t.tx.QueryRow(ctx, `
 		SELECT count(*) FILTER (WHERE state = 'open' AND expires_at > $2 AND invited_by = $3),
 		       count(*) FILTER (WHERE created_at > $2::timestamptz - interval '1 day'),
-		       min(created_at) FILTER (WHERE created_at > $2::timestamptz - interval '1 day')
-		  FROM invitations WHERE workspace = $1`, w.ID, t.at, w.Owner).Scan(&open, &lately, &first)
+		       min(created_at) FILTER (WHERE created_at > $2::timestamptz - interval '1 day'),
+		       count(*) FILTER (WHERE created_at > $2::timestamptz - interval '1 day' AND lower(email) = $4),
+		       min(created_at) FILTER (WHERE created_at > $2::timestamptz - interval '1 day' AND lower(email) = $4)
+		  FROM invitations WHERE workspace = $1`, w.ID, t.at, w.Owner, account.CompareForm(email)).Scan(&open, &lately, &first, &there, &firstThere)
 	switch {
 	case err != nil:
 		return err
@@ -198,6 +201,8 @@ func (t *directoryTx) mayInvite(ctx context.Context, w account.Workspace) error 
 		return &WaitError{}
 	case lately >= account.MaxInvitationsPerDay:
 		return &WaitError{After: orZero(first).Add(24 * time.Hour).Sub(t.at)}
+	case there >= account.MaxInvitationsPerAddress:
+		return &WaitError{After: orZero(firstThere).Add(24 * time.Hour).Sub(t.at)}
 	}
 	_, err = t.tx.Exec(ctx, `DELETE FROM invitations WHERE workspace = $1 AND ended_at < $2::timestamptz - interval '30 days'`, w.ID, t.at)
 	return err

@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -419,4 +420,35 @@ func TestRemoveWorkspace_TakesItsPeopleAlong(t *testing.T) {
 	if !errors.Is(err, postgres.ErrNoWorkspace) {
 		t.Errorf("accepted: %v", err)
 	}
+}
+
+// Withdrawn and made anew, invitations reach nobody more often (SEC-43).
+func TestSEC43_Invite_BoundsWhatOneAddressGets(t *testing.T) {
+	t.Parallel()
+	k := keep(t)
+	made := 0
+	var err error
+	for made < account.MaxInvitationsPerDay {
+		var i postgres.Invited
+		who := kim()
+		if made%2 == 1 {
+			who.Email = strings.ToUpper(who.Email)
+		}
+		i, err = k.directory.Invite(t.Context(), by(), who)
+		if err != nil {
+			break
+		}
+		made++
+		_, err = k.directory.WithdrawInvitation(t.Context(), by(), "w", i.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var wait *postgres.WaitError
+	if made != account.MaxInvitationsPerAddress || !errors.As(err, &wait) || wait.After <= 23*time.Hour || wait.After > 24*time.Hour {
+		t.Errorf("%d were made, then: %v", made, err)
+	}
+	other := kim()
+	other.Email = "other@example.org"
+	k.invite(t, other)
 }

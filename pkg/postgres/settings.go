@@ -243,7 +243,7 @@ func (d *Directory) changeSettings(ctx context.Context, id, kind string, f func(
 }
 
 // FollowSettings lets a session go on after a change of its own login that raised the version by one, and by no other
-// change. It fails with ErrNoSession when there was one, or an *IntegrityError.
+// change. What a code approved before is not approved any more: that code came by the way that was replaced (SEC-36). It fails with ErrNoSession when there was one, or an *IntegrityError.
 func (d *Directory) FollowSettings(ctx context.Context, s SettingsSession) (SettingsSession, error) {
 	err := d.change(ctx, Change{}, func(ctx context.Context, t *directoryTx) error {
 		var there bool
@@ -257,6 +257,7 @@ func (d *Directory) FollowSettings(ctx context.Context, s SettingsSession) (Sett
 			return err
 		}
 		s.Version++
+		s.ApprovedAt = time.Time{}
 		return t.writeSettings(ctx, s, "")
 	})
 	if err != nil {

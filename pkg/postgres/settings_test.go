@@ -104,6 +104,9 @@ func TestSettings_GoOnAfterTheirOwnChangeAndNoOther(t *testing.T) {
 	if diff := cmp.Diff(s, got); diff != "" || err != nil {
 		t.Error(diff, err)
 	}
+	if !got.ApprovedAt.IsZero() { // That code came by the way that was replaced (SEC-36).
+		t.Errorf("a code of before approves what follows: %v", got.ApprovedAt)
+	}
 	raise()
 	raise()
 	_, err = k.directory.FollowSettings(ctx, s)

@@ -416,3 +416,31 @@ func TestSettings_StayOpenBesideOtherPages(t *testing.T) {
 		}
 	}
 }
+
+// A session alone, as of a stolen cookie or a key with the scope settings alone, reads nobody's whole address (SEC-25).
+func TestSEC25_PeopleShowsAddressesAfterAFreshCodeAlone(t *testing.T) {
+	t.Parallel()
+	s := play(t, nil)
+	s.must(t, 201, request{method: "PUT", path: "/v1/workspaces/w/logins/kim", body: fields{"role": "administrator", "email": "kim@example.org"}})
+	s.must(t, 201, request{method: "POST", path: "/v1/workspaces/w/invitations", body: fields{"email": "lee@example.org", "by": "anna"}})
+	p := s.person(t)
+	p.open(s.settings(t, "anna", nil))
+	shown := func() string {
+		p.ask(http.MethodGet, p.page+"/people", nil, nil)
+		return p.body
+	}
+	body := shown()
+	if regexp.MustCompile(`(kim|lee)@`).MatchString(body) || !strings.Contains(body, "k•••@example.org") || !strings.Contains(body, "l•••@example.org") {
+		t.Error("without a fresh code more than a mask is shown, or less")
+	}
+	var id string
+	s.db.Scan(t, `SELECT id FROM settings_sessions`, nil, &id)
+	_, err := postgres.NewDirectory(s.db.Auth(t), s.ring(t, "ROW")).ApproveSettings(t.Context(), id, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	body = shown()
+	if !strings.Contains(body, "kim@example.org") || !strings.Contains(body, "lee@example.org") {
+		t.Error("after a fresh code the owner does not see whom to keep")
+	}
+}

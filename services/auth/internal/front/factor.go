@@ -42,6 +42,8 @@ type FactorStart struct {
 	Locale       string
 	Client       *Client
 	By           string // who is on record: a front-end, or a process
+	// Version is the login's that a session knows; with another one by now the start is refused. 0: the present one.
+	Version int64
 	// Approved is when a code of this very login approved changes of it. Within five minutes nobody is asked for one again.
 	Approved time.Time
 }
@@ -105,8 +107,8 @@ func (f *Front) StartFactor(ctx context.Context, s FactorStart) (FactorChange, e
 		return FactorChange{}, problem.New(http.StatusConflict, CodeNotFresh, "The last code is too long ago. Ask for a fresh one.")
 	}
 	row, err := f.directory.StartFactor(ctx, postgres.Change{By: s.By}, postgres.FactorStart{
-		Workspace: s.Workspace, Login: s.Login, Kind: s.Kind, Destination: destination, Approved: s.Approved, Locale: s.Locale,
-		Allowed: f.mayProve,
+		Workspace: s.Workspace, Login: s.Login, Kind: s.Kind, Destination: destination, Version: s.Version, Approved: s.Approved,
+		Locale: s.Locale, Allowed: f.mayProve,
 	})
 	if err != nil {
 		return FactorChange{}, f.translateFactor(ctx, err)
@@ -392,6 +394,10 @@ func showFactor(row postgres.FactorChange) FactorChange {
 
 // translateFactor turns an error about a change into what the caller may see.
 func (f *Front) translateFactor(ctx context.Context, err error) error {
+	var wait *postgres.WaitError
+	if errors.As(err, &wait) {
+		return tooMany(CodeTooManyRequests, "Too many changes of this login were begun today.", wait)
+	}
 	refuse := func(status int, code, detail string) error { return problem.New(status, code, detail) }
 	switch {
 	case errors.Is(err, postgres.ErrNoFactorChange):
@@ -400,6 +406,8 @@ func (f *Front) translateFactor(ctx context.Context, err error) error {
 		return refuse(http.StatusConflict, CodeChangePending, "Another change of this login waits for its code. Finish or cancel it first.")
 	case errors.Is(err, postgres.ErrFactorOver):
 		return changeOver()
+	case errors.Is(err, postgres.ErrNoSession):
+		return unknownSettings()
 	case errors.Is(err, account.ErrNoChange):
 		return refuse(http.StatusConflict, CodeNothingToChange, "Codes go there already.")
 	case errors.Is(err, account.ErrNotOnSMS):

@@ -6,6 +6,7 @@ import (
 
 	"doorcode/pkg/account"
 	"doorcode/pkg/challenge"
+	"doorcode/pkg/postgres"
 	"doorcode/services/auth/internal/front"
 )
 
@@ -72,5 +73,29 @@ func TestConfirmFactor_GoesOnWhereAProcessDied(t *testing.T) {
 	}
 	if s.number(t) != "+12025550149" {
 		t.Errorf("the number is %s", s.number(t))
+	}
+}
+
+// A process may die between a code's way out and the note of it. Whoever goes on may come from elsewhere, as support or
+// with nothing said about the browser: no second code is sent, and none is refused.
+func TestConfirmFactor_GoesOnFromElsewhere(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	row, err := s.directory.StartFactor(t.Context(), postgres.Change{By: "doorcode/auth"}, postgres.FactorStart{
+		Workspace: "w", Login: "bert", Kind: account.FactorNumber, Destination: "+12025550149",
+		Allowed: func(account.Route, []string) error { return nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := approval("bert")
+	q.Key, q.Client = "factor."+row.ID+".approval.0", &front.Client{Address: "192.0.2.1", UserAgent: "Firefox"}
+	asked, err := s.Ask(t.Context(), q) // and then it died
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := s.RepeatFactor(t.Context(), front.FactorRef{Workspace: "w", Login: "bert", Change: row.ID, By: "doorcode/auth"}, "")
+	if err != nil || c.Handle != asked.Handle {
+		t.Errorf("goes on: %+v, %v", c, err)
 	}
 }

@@ -124,8 +124,9 @@ func (f *Front) decideOwn(facts postgres.CreateFacts, q Question) (decide.Decisi
 	return decide.Prove(about, *q.Route, f.settings.Settings)
 }
 
-// ownFingerprint is what a question's fingerprint covers.
+// ownFingerprint is what a question's fingerprint covers: whoever asks it once more may do so from elsewhere.
 func (q Question) ownFingerprint() ([][]byte, error) {
+	q.Client = nil
 	canonical, err := json.Marshal(q)
 	if err != nil {
 		return nil, fmt.Errorf("write the canonical question: %w", err)

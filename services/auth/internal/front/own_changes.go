@@ -17,7 +17,7 @@ func (f *Front) Texts() bool { return f.settings.TextsPerDay > 0 && len(f.settin
 func (s Session) Begin(kind account.FactorKind, phone, email string) FactorStart {
 	start := FactorStart{
 		Workspace: s.Row.Workspace, Login: s.Row.Login, Kind: kind, Phone: phone, Email: email, Locale: s.Row.Locale,
-		Client: s.Client(), By: s.Row.FrontEnd,
+		Client: s.Client(), By: s.Row.FrontEnd, Version: s.Row.Version,
 	}
 	if s.Fresh() {
 		start.Approved = s.Row.ApprovedAt

@@ -115,11 +115,35 @@ func (h *Handler) peoplePage(a asked, status int, t trouble) {
 			p.Requests = append(p.Requests, r)
 		}
 	}
+	if !p.Open {
+		p.mask()
+	}
 	p.Problem, p.About = t.text, t.about
 	if t.about == aboutInvite {
 		p.Typed, p.Name = a.r.PostFormValue("email"), a.r.PostFormValue("name")
 	}
 	h.cfg.Site.Render(a.w, a.face, status, hosted.FormsHere, "people", p)
+}
+
+// mask hides whose address is which until a fresh code was typed: a session alone reads no whole address (SEC-25).
+func (p *peoplePage) mask() {
+	for i := range p.Members {
+		p.Members[i].Email = masked(p.Members[i].Email)
+	}
+	for i := range p.Requests {
+		p.Requests[i].Email = masked(p.Requests[i].Email)
+	}
+	for i := range p.Invited {
+		p.Invited[i].Email = masked(p.Invited[i].Email)
+	}
+}
+
+// masked is account.Mask, and nothing for no address.
+func masked(address string) string {
+	if address == "" {
+		return ""
+	}
+	return account.Mask(address)
 }
 
 // approvalBox is the part of the page in which the fresh code is typed, or nil when none is asked for.
