@@ -151,7 +151,7 @@ func TestSEC36_PeopleAreChangedWithAFreshCodeAlone(t *testing.T) {
 	p.open(s.settings(t, "anna", nil))
 	people := p.page + "/people"
 	p.ask(http.MethodGet, people, nil, nil)
-	p.sees("people", "Only the owner sees this page", "bert@example.com", "Member", "Owner", "Send me a code")
+	p.sees("people", "Only the owner sees this page", "b•••@example.com", "Member", "Owner", "Send me a code")
 	before := s.count(t, `SELECT count(*) FROM audit WHERE kind LIKE 'directory.%'`)
 	forms := map[string]url.Values{
 		"/people/invite": {"email": {"kim@example.com"}, "name": {"Kim"}}, "/people/remove": {"login": {"bert"}}, "/people/group": {},
