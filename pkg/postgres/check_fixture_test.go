@@ -19,7 +19,7 @@ import (
 )
 
 // waitLimit bounds every wait of a test.
-const waitLimit = 30 * time.Second
+const waitLimit = 2 * time.Minute
 
 // stage is a database with one login, `acme` / `anna`, and the verifier's view of it.
 type stage struct {

@@ -18,7 +18,7 @@ import (
 // Number is the number of DOORCODE_CHALLENGES for handles in a test.
 const Number = 7
 
-const timeout = 20 * time.Second
+const timeout = time.Minute
 
 // Bus is one server and its keys. It ends with its test.
 type Bus struct {

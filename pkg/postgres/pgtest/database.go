@@ -19,7 +19,7 @@ import (
 const maxConns = 8
 
 // limit bounds every call of this package.
-const limit = 30 * time.Second
+const limit = 2 * time.Minute
 
 // Database is one test's own database.
 type Database struct {

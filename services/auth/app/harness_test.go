@@ -37,7 +37,7 @@ import (
 func TestMain(m *testing.M) { os.Exit(authtest.Main(m)) }
 
 // limitOfTest bounds every wait of a test.
-const limitOfTest = 20 * time.Second
+const limitOfTest = time.Minute
 
 // harness is a running auth with a database and a bus of its own.
 type harness struct {

@@ -92,7 +92,7 @@ func (h *house) start(change func(*App)) (*App, func()) {
 			return
 		}
 		stopped = true
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(h.t.Context()), 20*time.Second)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(h.t.Context()), time.Minute)
 		defer cancel()
 		err := a.Stop(ctx)
 		if err != nil {

@@ -132,11 +132,19 @@ func (o *Orderer) take(ctx context.Context, f postgres.Facts, route int, key []b
 		return event.ResendReply{}, true, problem.New(http.StatusConflict, CodeNoRoute, "There is no such way to this person.")
 	}
 	refusal := refusalOf(s)
-	if refusal == nil {
-		refusal, err = o.limited(ctx, f.Routes[route])
+	if refusal != nil {
+		return event.ResendReply{}, true, refusal
 	}
+	refusal, err = o.limited(ctx, f.Routes[route])
 	if err != nil || refusal == nil {
 		return event.ResendReply{}, false, err
+	}
+	s, err = o.store.Standing(ctx, f.ID) // A copy of the request may have taken the last room after the first look.
+	if err != nil {
+		return event.ResendReply{}, false, err
+	}
+	if send := sendOf(s, key); send > 0 {
+		return replyOf(f, s, send), true, nil
 	}
 	return event.ResendReply{}, true, refusal
 }
