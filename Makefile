@@ -80,7 +80,7 @@ previews: ## Write every message in every language to bin/previews, to look thro
 
 .PHONY: pictures
 pictures: ## Take the README's pictures of the hosted pages anew.
-	$(CLUSTER) $(GO) test ./services/auth/app -count 1 -run 'TestPrompt_EveryState' -pictures $(CURDIR)/deploy/pictures
+	$(CLUSTER) $(GO) test ./services/auth/app -count 1 -run 'Test(Prompt|Settings)_EveryState' -pictures $(CURDIR)/deploy/pictures
 
 .PHONY: clean
 clean: ## Remove what was built. What `make run` keeps in .doorcode stays.

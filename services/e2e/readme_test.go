@@ -118,7 +118,8 @@ func TestREADME_TheCurlSignInWorksAsPasted(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), "sh", "-eu")
 	cmd.Stdin, cmd.Dir = strings.NewReader(pasted), t.TempDir()
 	out, err := cmd.CombinedOutput()
-	if err != nil || !strings.Contains(string(out), `"outcome":"approved","assertion":"`) || !strings.Contains(string(out), `name="assertion" value="eyJ`) {
+	if err != nil || !strings.Contains(string(out), `"outcome":"approved","assertion":"`) || !strings.Contains(string(out), `name="assertion" value="eyJ`) ||
+		!strings.Contains(string(out), `/settings?link=`) || !strings.Contains(string(out), `"state":"applied"`) {
 		t.Errorf("%v\n%s", err, out)
 	}
 }

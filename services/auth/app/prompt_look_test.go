@@ -145,6 +145,7 @@ func (s *scene) judgePage(t *testing.T, b *browsertest.Tab, name string) {
 	t.Helper()
 	shown := map[string][]string{ // The few that the README shows.
 		"prompt-phone.png": {"accepted", "320", "light"}, "prompt-dark.png": {"wrong", "640", "dark"}, "help.png": {"help-deferred", "640", "light"},
+		"settings-phone.png": {"settings", "320", "light"}, "people.png": {"people", "1280", "light"},
 	}
 	for width, label := range map[int64]string{320: "320", 640: "640", 1280: "1280"} {
 		for _, scheme := range []browsertest.Scheme{browsertest.Light, browsertest.Dark} {
