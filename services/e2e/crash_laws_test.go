@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"doorcode/pkg/challenge"
 	"doorcode/pkg/delivery"
@@ -131,8 +132,7 @@ func (l *ledger) unrecorded() []string {
 func (l *ledger) unfinishedSends() []string {
 	ended := map[string]bool{}
 	for _, a := range l.audit {
-		final := a.Kind == string(event.DeliveryAbandoned) || a.Kind == string(event.ReceiptRecorded) ||
-			a.Kind == string(event.DeliveryAttempted) && (a.Detail.Result == "accepted" || a.Detail.Result == "permanent")
+		final := a.Kind == string(event.ReceiptRecorded) || a.endsSend()
 		ended[sendName(a.Challenge, a.Detail.Send)] = ended[sendName(a.Challenge, a.Detail.Send)] || final
 	}
 	var broken []string
@@ -294,6 +294,13 @@ func (l *ledger) neverLate() []string {
 	for _, e := range l.issued {
 		notAfter[e.Challenge] = e
 	}
+	ended := map[string]time.Time{} // when a dispatcher first said so
+	for _, a := range l.audit {
+		send := sendName(a.Challenge, a.Detail.Send)
+		if at, known := ended[send]; a.endsSend() && (!known || a.At.Before(at)) {
+			ended[send] = a.At
+		}
+	}
 	for _, m := range l.messages {
 		e := notAfter[m.reference.Challenge]
 		if !m.ReceivedAt.Before(challenge.NotAfter(e.ExpiresAt)) {
@@ -309,8 +316,10 @@ func (l *ledger) neverLate() []string {
 		if m.reference.Challenge == l.late {
 			broken = append(broken, "a send that waited for dead dispatchers until it was too late was made all the same")
 		}
-		if !l.woke.IsZero() && m.ReceivedAt.After(l.woke) {
-			broken = append(broken, "a dispatcher that woke up called the provider for a send that others had ended")
+		send := sendName(m.reference.Challenge, m.reference.Send)
+		end, known := ended[send]
+		if !l.woke.IsZero() && m.ReceivedAt.After(l.woke) && known && end.Before(l.woke) {
+			broken = append(broken, fmt.Sprintf("the provider was called at %s for send %s, which had ended at %s; a dispatcher woke up at %s", m.ReceivedAt, send, end, l.woke))
 		}
 	}
 	return broken

@@ -30,7 +30,7 @@ type ledger struct {
 	references  map[string]int // how often each came to the sandbox
 	logs        map[string]string
 	unavailable int64
-	woke        time.Time // when a dispatcher went on that was stopped with a send in its hands; all sends had ended by then
+	woke        time.Time // when a dispatcher went on that was stopped with a send in its hands that others ended
 	late        string    // the challenge whose first send could be handed over too late alone
 	changes     []string  // that receipts made when they came again
 }
@@ -60,6 +60,12 @@ type auditRow struct {
 		Detail  string `json:"detail"`
 		Status  string `json:"status"`
 	} `json:"detail"`
+}
+
+// endsSend reports whether a dispatcher said by it that a send has ended.
+func (a auditRow) endsSend() bool {
+	return a.Kind == string(event.DeliveryAbandoned) ||
+		a.Kind == string(event.DeliveryAttempted) && (a.Detail.Result == "accepted" || a.Detail.Result == "permanent")
 }
 
 // letter is a message at the sandbox with what it says of itself.
