@@ -13,12 +13,13 @@ import (
 // Job is one hand-over of one send on its way through the stages. Each stage
 // fills in its part.
 type Job struct {
-	// Message, Number and Received are what the broker handed over.
+	// Message, Number, Received and Stored are what the broker handed over.
 	Message  bus.Message
 	Sequence uint64
 	Stream   string
 	Number   int
 	Received time.Time
+	Stored   time.Time // by the broker's clock
 
 	// decode: what is asked for, and the name of this hand-over. Reference is
 	// empty when the message was not understood.
@@ -48,7 +49,7 @@ type Attempt struct {
 
 // newJob begins a hand-over.
 func newJob(d *bus.Delivery) *Job {
-	return &Job{Message: d.Message, Sequence: d.Sequence, Stream: d.Stream, Number: d.Number, Received: d.Received}
+	return &Job{Message: d.Message, Sequence: d.Sequence, Stream: d.Stream, Number: d.Number, Received: d.Received, Stored: d.Stored}
 }
 
 // understood reports whether decode knew what the message asks for.

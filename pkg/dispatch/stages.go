@@ -70,7 +70,8 @@ func (e *Engine) decode(_ context.Context, j *Job) error {
 
 // gate decides whether a call may still be made. What is known to have ended
 // here is not begun again, whatever the broker counts. A first hand-over goes on at
-// once; before a repeat the verifier is asked, and before every call for a
+// once; before a repeat the verifier is asked, and before one that may have lain
+// in the connection of a process that stood still, and before every call for a
 // notice: that is in no hurry, and the broker forgets its id long before its
 // cause can come again. While the engine drains, a send is given back, unless
 // the broker would not hand it over again.
@@ -84,7 +85,7 @@ func (e *Engine) gate(ctx context.Context, j *Job) error {
 	if e.isDraining() && !e.isLast(j) {
 		return giveBack(delivery.ReasonCanceled, "the dispatcher stops")
 	}
-	if j.Number <= 1 && j.Send.Notice == "" {
+	if j.Number <= 1 && j.Send.Notice == "" && !e.mayBeStale(j) {
 		return nil
 	}
 	reply, answered := e.ask(ctx, j)
@@ -98,6 +99,13 @@ func (e *Engine) gate(ctx context.Context, j *Job) error {
 		return abandon(delivery.ReasonCanceled, "the challenge has ended")
 	}
 	return nil
+}
+
+// mayBeStale reports whether the broker may have handed a send to somebody else
+// since it sent it here: it is older than half of the broker's patience. What was
+// on its way to a process that stood still comes as a first hand-over when that goes on.
+func (e *Engine) mayBeStale(j *Job) bool {
+	return e.clock().Sub(j.Stored) >= e.ackWait/2
 }
 
 // ask puts the question before a call to the verifier.

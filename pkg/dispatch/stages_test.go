@@ -119,7 +119,7 @@ func newBench(t *testing.T) *bench {
 func (b *bench) job() *Job {
 	id := strings.Repeat("A", 22)
 	return &Job{
-		Number: 1, Received: b.now, Stream: event.StreamChallenges, Sequence: 7,
+		Number: 1, Received: b.now, Stored: b.now, Stream: event.StreamChallenges, Sequence: 7,
 		Message:   bus.Message{Subject: "doorcode.challenge.email", Data: []byte(`{}`)},
 		Send:      event.Send{Challenge: id, Number: 1, Channel: "email", At: b.now},
 		Reference: delivery.Reference{Challenge: id, Send: 1, Attempt: strings.Repeat("B", 11)},
@@ -391,5 +391,24 @@ func TestSend_KeepsWhatIsKnown(t *testing.T) {
 	}
 	if got := b.fake.Messages()[0].NotAfter; !got.Equal(noon().Add(15 * time.Second)) {
 		t.Errorf("the provider may start until %v", got)
+	}
+}
+
+// A process that stood still finds first hand-overs in its connection that others have been given since.
+func TestP6_AFirstHandOverThatLayAboutAsksTheVerifier(t *testing.T) {
+	t.Parallel()
+	for age, want := range map[time.Duration]bool{0: false, 15*time.Second - 1: false, 15 * time.Second: true, time.Minute: true} {
+		b := newBench(t)
+		asked := false
+		b.reply = func() ([]byte, error) {
+			asked = true
+			return []byte(`{"accepted":true}`), nil
+		}
+		j := b.job()
+		j.Stored = b.now.Add(-age)
+		err := b.gate(t.Context(), j)
+		if asked != want || errors.Is(err, errDone) != want {
+			t.Errorf("stored %s ago: asked %v, %v", age, asked, err)
+		}
 	}
 }

@@ -197,13 +197,16 @@ func (c *campaign) comesTooLate(t *testing.T) *traveller {
 }
 
 // wake lets the dispatcher go on that stopped with a send in its hands, once others
-// have ended every send on the bus, its own among them, and returns when. A resend
-// may still come out of the outbox.
+// have ended every send on the bus, its own among them, and that is on record, and
+// returns when. A resend may still come out of the outbox.
 func (c *campaign) wake(ctx context.Context, proceed chan<- struct{}) time.Time {
 	for ctx.Err() == nil {
-		n, err := c.unacknowledged(ctx, bus.Challenges, bus.EmailDispatcher)
-		if err == nil && n == 0 {
-			break
+		sends, err := c.unacknowledged(ctx, bus.Challenges, bus.EmailDispatcher)
+		if err == nil && sends == 0 {
+			told, err := c.unacknowledged(ctx, bus.Deliveries, bus.Recorder)
+			if err == nil && told == 0 {
+				break
+			}
 		}
 		tick(ctx)
 	}
