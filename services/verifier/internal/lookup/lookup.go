@@ -133,6 +133,9 @@ func (f *Finder) read(ctx context.Context, h challenge.Handle) (event.Issued, er
 // sameStream fails with Unknown when a handle is of another stream. The number is asked for when it is not the one that
 // was answered last: only a stream that was made anew has another.
 func (f *Finder) sameStream(ctx context.Context, h challenge.Handle) error {
+	if h.Stream == 0 {
+		return Unknown() // which is what number holds as long as nothing is known
+	}
 	if f.number.Load() == uint32(h.Stream) {
 		return nil
 	}

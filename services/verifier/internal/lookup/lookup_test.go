@@ -102,6 +102,21 @@ func TestFind_AsksForTheNumberOfTheStreamWhenAHandleHasAnother(t *testing.T) {
 	unknown(t, "a handle of the former stream", find(bustest.Number))
 }
 
+// No stream has the number 0, also not for a finder that does not know yet which it has.
+func TestFind_KnowsNoStreamWithoutANumber(t *testing.T) {
+	t.Parallel()
+	r := verifiertest.New(t)
+	f := lookup.New(r.DB(), r.Bus.Connect(t, "verifier"), r.Handles)
+	c := r.Issue()
+	handle, err := challenge.Handle{Challenge: c.ID(), Sequence: c.Sequence}.Encode(r.Handles)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.Find(t.Context(), event.HandleRequest{Handle: handle, FrontEnd: verifiertest.FrontEnd})
+	unknown(t, "a handle of stream 0", err)
+	r.Want(0, `SELECT count(*) FROM challenges`)
+}
+
 // It shows SEC-23 and SEC-24 of deploy/SECURITY.md.
 func TestFind_HasOneAnswerToWhatIsNotThere(t *testing.T) {
 	t.Parallel()
