@@ -6,6 +6,7 @@
 package challenge
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/base64"
 	"errors"
@@ -76,25 +77,43 @@ func randomID(size int) (string, error) {
 const labelLetters = "BCDFGHJKLMNPRSTVWXZ"
 
 // DrawLabel draws three different consonants that tie a message to a screen.
-// It avoids the labels in live as long as others are free; a label is no
-// secret and proves nothing.
+// It avoids the labels in live as long as others are free, and at each place
+// the letters that they have there as long as there are others: labels side by
+// side in one mailbox are told apart by every letter, as long as fewer than 17
+// are. A label is no secret and proves nothing.
 func DrawLabel(live []string) (string, error) {
+	var free [3]string
+	for place := range free {
+		free[place] = without(labelLetters, func(letter rune) bool {
+			return slices.ContainsFunc(live, func(l string) bool { return len(l) > place && rune(l[place]) == letter })
+		})
+	}
 	for range 64 {
-		var b strings.Builder
-		for b.Len() < 3 {
-			c, err := draw(labelLetters)
+		var label string
+		for _, letters := range free {
+			drawn := func(letter rune) bool { return strings.ContainsRune(label, letter) }
+			letters = cmp.Or(without(letters, drawn), without(labelLetters, drawn))
+			letter, err := draw(letters)
 			if err != nil {
 				return "", fmt.Errorf("draw label: %w", err)
 			}
-			if !strings.Contains(b.String(), string(c)) {
-				b.WriteByte(c)
-			}
+			label += string(letter)
 		}
-		if !slices.Contains(live, b.String()) {
-			return b.String(), nil
+		if !slices.Contains(live, label) {
+			return label, nil
 		}
 	}
 	return "", errors.New("draw label: no free label was found")
+}
+
+// without returns the letters of an alphabet that are not taken.
+func without(alphabet string, taken func(letter rune) bool) string {
+	return strings.Map(func(r rune) rune {
+		if taken(r) {
+			return -1
+		}
+		return r
+	}, alphabet)
 }
 
 // crockford is Crockford's base32: no I, L, O and U.

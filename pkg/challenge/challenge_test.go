@@ -47,6 +47,26 @@ func TestDrawLabel_HasThreeDifferentConsonantsAndAvoidsLiveOnes(t *testing.T) {
 	}
 }
 
+// Two mails that lie side by side are told apart by every letter of their labels.
+func TestDrawLabel_DiffersFromItsNeighboursInEveryLetter(t *testing.T) {
+	t.Parallel()
+	for range 50 {
+		live := []string{}
+		for range 17 {
+			label, err := DrawLabel(live)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, l := range live {
+				if label[0] == l[0] || label[1] == l[1] || label[2] == l[2] {
+					t.Fatalf("label %s beside %v", label, live)
+				}
+			}
+			live = append(live, label)
+		}
+	}
+}
+
 func TestDrawReference_CarriesItsCheckCharacter(t *testing.T) {
 	t.Parallel()
 	for range 200 {
