@@ -87,6 +87,7 @@ func TestParseChannel_IsAClosedSet(t *testing.T) {
 // at returns a time some seconds into the story.
 func at(seconds int) time.Time { return time.Unix(1_780_000_000+int64(seconds), 0).UTC() }
 
+// product.md edge cases 11 (no report ever), 13 (put off, then taken) and 14 (taken, then bounced) are among them.
 func TestStatusOf_TellsTheBestKnowledge(t *testing.T) {
 	t.Parallel()
 	requested := Fact{Send: 1, Kind: FactRequested, At: at(0)}

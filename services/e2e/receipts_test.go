@@ -98,7 +98,7 @@ func TestReceipts_AWaitingPageLearnsThatTheMessageArrived(t *testing.T) {
 }
 
 // A mail server that refuses or puts off a message is named; the code stays
-// good for whoever has it all the same.
+// good for whoever has it all the same (product.md edge cases 13 and 14).
 func TestReceipts_ARefusingServerIsNamedAndDecidesNothing(t *testing.T) {
 	t.Parallel()
 	s := sharedStandalone(t)

@@ -107,7 +107,7 @@ func TestP3_FiveWrongCodesCloseTheChallenge(t *testing.T) {
 	}
 }
 
-// It shows SEC-18 of deploy/SECURITY.md.
+// It shows SEC-18 of deploy/SECURITY.md. product.md edge case 2: the code of the first message is good after the second.
 func TestResend_RepeatsTheSameCodeWithTheSameLabel(t *testing.T) {
 	t.Parallel()
 	s := sharedStandalone(t)

@@ -98,7 +98,8 @@ func TestPrompt_AnEndElsewhereIsShownByItself(t *testing.T) {
 	b.See("Sign in again")
 }
 
-// Clocks of people's machines are wrong by minutes and hours: what is left is what the server says.
+// Clocks of people's machines are wrong by minutes and hours: what is left is what the server says
+// (product.md edge case 18).
 func TestPrompt_CountsDownByTheServersClock(t *testing.T) {
 	t.Parallel()
 	s := play(t, nil)

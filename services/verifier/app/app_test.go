@@ -228,7 +228,8 @@ func receive(t *testing.T, conn *bus.Conn, c verifiertest.Challenge, status deli
 }
 
 // P9, SEC-57: whatever a provider reports, in whatever order and however often, changes the words about the delivery and
-// no outcome: nothing is approved by it, and nothing is kept from being approved.
+// no outcome: nothing is approved by it, and nothing is kept from being approved. product.md edge case 10: a bad report comes
+// after the code was verified.
 func TestP9_ReceiptsChangeADeliveryAndNoOutcome(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
