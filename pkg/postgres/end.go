@@ -89,7 +89,10 @@ func (db *DB) Clean(ctx context.Context, r Retention, limit int) (int, error) {
 		sql  string
 		keep time.Duration
 	}{
-		{cleanChallengesSQL, r.Challenges}, {cleanBudgetsSQL, r.Budgets}, {cleanLimitsSQL, r.Limits}, {cleanSignInsSQL, r.SignIns},
+		{cleanChallengesSQL, r.Challenges},
+		{cleanBudgetsSQL, r.Budgets},
+		{cleanLimitsSQL, r.Limits},
+		{cleanSignInsSQL, r.SignIns},
 		{cleanRemovedSQL, r.Removed},
 	} {
 		tag, err := db.pool.Exec(ctx, c.sql, c.keep, limit)
