@@ -123,6 +123,7 @@ func NoticeSubjects() []string {
 		"doorcode.directory.join_requested",
 		"doorcode.directory.factor_changed",
 		"doorcode.directory.factor_reverted",
+		"doorcode.directory.login_removed",
 	}
 }
 

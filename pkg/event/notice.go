@@ -18,12 +18,15 @@ const (
 	NoticeInvited = "invited"
 	// NoticeJoinRequested tells an owner that somebody asks to be invited.
 	NoticeJoinRequested = "join_requested"
+	// NoticeLoginRemoved tells a person that their login was removed, and the owner
+	// of the workspace that one was.
+	NoticeLoginRemoved = "login_removed"
 )
 
 // NoticeKinds lists what people are told of; it doubles as the closed set of a
 // metric label, and every language has words for each.
 func NoticeKinds() []string {
-	return []string{NoticeLoginLocked, NoticeFactorChanged, NoticeInvited, NoticeJoinRequested}
+	return []string{NoticeLoginLocked, NoticeFactorChanged, NoticeInvited, NoticeJoinRequested, NoticeLoginRemoved}
 }
 
 // NoticeLife is how long after its cause a notice may be sent at most: it is no

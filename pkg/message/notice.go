@@ -23,7 +23,8 @@ type Notice struct {
 	// Workspace and Locale are as in Facts.
 	Workspace, Locale string
 	// Owner says that the reader is at the workspace's main address and that it
-	// is the owner's login: who reads it may be neither.
+	// is the owner's login: who reads it may be neither. Of a login that was
+	// removed it says that the reader is the owner, or reads the main address.
 	Owner bool
 	// Name is what somebody typed as a name, as account.InertName returns it.
 	Name string
@@ -59,6 +60,8 @@ func FormOf(kind string) (NoticeForm, bool) {
 		return NoticeForm{Link: true, Linked: true}, true
 	case event.NoticeJoinRequested:
 		return NoticeForm{Named: true}, true
+	case event.NoticeLoginRemoved:
+		return NoticeForm{Texted: true, Owner: true}, true
 	}
 	return NoticeForm{}, false
 }

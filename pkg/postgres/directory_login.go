@@ -165,7 +165,8 @@ func (t *directoryTx) raise(ctx context.Context, workspace, login string) (int64
 	return version, err
 }
 
-// RemoveLogin removes a login; its budget stays for a day, with a new version. When it was the owner, the workspace has
+// RemoveLogin removes a login; its budget stays for a day, with a new version, and where it could be told of the removal for
+// two. When it was the owner, the workspace has
 // none until one is put. It fails with ErrNoWorkspace, ErrNoLogin, ErrChanged or an *IntegrityError.
 func (d *Directory) RemoveLogin(ctx context.Context, c Change, workspace, id string) error {
 	err := d.change(ctx, c, func(ctx context.Context, t *directoryTx) error {
@@ -173,14 +174,15 @@ func (d *Directory) RemoveLogin(ctx context.Context, c Change, workspace, id str
 		if err != nil {
 			return err
 		}
-		l, seal, _, err := t.lockLogin(ctx, workspace, id)
+		l, seal, known, err := t.lockLogin(ctx, workspace, id)
 		if err != nil {
 			return err
 		}
 		if !c.matches(loginETag(w, l, seal)) {
 			return ErrChanged
 		}
-		if w.Owner == id {
+		owned := w.Owner == id
+		if owned {
 			if !intact {
 				return &IntegrityError{Table: TableWorkspaces}
 			}
@@ -202,7 +204,11 @@ func (d *Directory) RemoveLogin(ctx context.Context, c Change, workspace, id str
 		if err != nil {
 			return err
 		}
-		return t.record(ctx, event.LoginRemoved, workspace, id, removed[0].version)
+		kept, err := t.keepRemoved(ctx, l, known, owned)
+		if err != nil {
+			return err
+		}
+		return t.write(ctx, event.LoginRemoved, event.Directory{Workspace: workspace, Login: id, Version: removed[0].version, About: kept})
 	})
 	if err != nil {
 		return fmt.Errorf("remove login: %w", err)

@@ -17,6 +17,7 @@ const (
 	TableBudgets    = "login_budgets"
 	TableFactors    = "factor_changes"
 	TableSettings   = "settings_sessions"
+	TableRemoved    = "removed_logins"
 
 	TableInvitations  = "invitations"
 	TableJoinRequests = "join_requests"
@@ -27,6 +28,7 @@ const (
 func GuardedTables() []string {
 	return []string{
 		TableWorkspaces, TableLogins, TableFrontEnds, TableBudgets, TableFactors, TableSettings, TableInvitations, TableJoinRequests, TableGroupTests,
+		TableRemoved,
 	}
 }
 

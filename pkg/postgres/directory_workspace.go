@@ -206,6 +206,10 @@ func (d *Directory) RemoveWorkspace(ctx context.Context, c Change, id string) er
 		if err != nil {
 			return err
 		}
+		_, err = t.tx.Exec(ctx, `DELETE FROM removed_logins WHERE workspace = $1`, id)
+		if err != nil {
+			return err
+		}
 		_, err = t.tx.Exec(ctx, `DELETE FROM workspaces WHERE id = $1`, id)
 		if err != nil {
 			return err

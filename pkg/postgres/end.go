@@ -79,6 +79,7 @@ type Retention struct {
 	Budgets    time.Duration // after the removal of their login
 	Limits     time.Duration // after their last use
 	SignIns    time.Duration // after they ended
+	Removed    time.Duration // after the removal of the login; must outlast the notices of it
 }
 
 // Clean removes up to limit rows of each kind that nobody needs any more and returns how many went.
@@ -87,7 +88,13 @@ func (db *DB) Clean(ctx context.Context, r Retention, limit int) (int, error) {
 	for _, c := range []struct {
 		sql  string
 		keep time.Duration
-	}{{cleanChallengesSQL, r.Challenges}, {cleanBudgetsSQL, r.Budgets}, {cleanLimitsSQL, r.Limits}, {cleanSignInsSQL, r.SignIns}} {
+	}{
+		{cleanChallengesSQL, r.Challenges},
+		{cleanBudgetsSQL, r.Budgets},
+		{cleanLimitsSQL, r.Limits},
+		{cleanSignInsSQL, r.SignIns},
+		{cleanRemovedSQL, r.Removed},
+	} {
 		tag, err := db.pool.Exec(ctx, c.sql, c.keep, limit)
 		if err != nil {
 			return gone, fmt.Errorf("remove old rows: %w", scrub(err))

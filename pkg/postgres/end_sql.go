@@ -133,6 +133,12 @@ DELETE FROM limits WHERE (dimension, key) IN (
     SELECT dimension, key FROM limits WHERE used_at < (SELECT clock_timestamp()) - $1::interval
      ORDER BY used_at LIMIT $2 FOR UPDATE SKIP LOCKED)`
 
+// cleanRemovedSQL locks nothing before it deletes, as cleanSignInsSQL does.
+const cleanRemovedSQL = `
+DELETE FROM removed_logins WHERE id IN (
+    SELECT id FROM removed_logins WHERE removed_at < (SELECT clock_timestamp()) - $1::interval
+     ORDER BY removed_at LIMIT $2)`
+
 // cleanSignInsSQL locks nothing before it deletes: the verifier may not update these rows, and of two janitors one finds
 // them gone.
 const cleanSignInsSQL = `

@@ -239,14 +239,18 @@ func TestClean_RemovesWhatServed(t *testing.T) {
 	s.pg.Exec(t, `UPDATE challenges SET state = 'expired', ended_at = now(), digest = NULL WHERE id IN ($1, $2)`, ended, young)
 	s.pg.Exec(t, `UPDATE challenges SET expires_at = now() - interval '193 hours' WHERE id IN ($1, $2)`, ended, open)
 	s.pg.Exec(t, `INSERT INTO limits (dimension, key, used_at) VALUES ('recipient', 'a', now() - interval '25 hours'), ('client', 'b', now())`)
-	keep := postgres.Retention{Challenges: 8 * 24 * time.Hour, Budgets: 24 * time.Hour, Limits: 24 * time.Hour}
+	s.pg.Exec(t, `INSERT INTO removed_logins (id, workspace, login, removed_at, mac_key, mac)
+		VALUES ('old', 'w', 'a', now() - interval '49 hours', 1, 'x'), ('young', 'w', 'b', now() - interval '47 hours', 1, 'x')`)
+	keep := postgres.Retention{Challenges: 8 * 24 * time.Hour, Budgets: 24 * time.Hour, Limits: 24 * time.Hour, Removed: 48 * time.Hour}
 	gone, err := s.db.Clean(t.Context(), keep, 100)
-	if err != nil || gone != 3 {
+	if err != nil || gone != 4 {
 		t.Errorf("%d rows removed: %v", gone, err)
 	}
 	s.wantCount(2, `SELECT count(*) FROM challenges WHERE id IN ($1, $2)`, young, open)
 	s.wantCount(2, `SELECT count(*) FROM login_budgets`)
 	s.wantCount(1, `SELECT count(*) FROM limits WHERE key = 'b'`)
+	s.wantCount(1, `SELECT count(*) FROM removed_logins WHERE id = 'young'`)
+	s.wantCount(1, `SELECT count(*) FROM removed_logins`)
 }
 
 func TestEnsureAuditPartitions_MakesWhatIsMissing(t *testing.T) {

@@ -70,6 +70,7 @@ func Lookups(handed []byte) map[string]Lookup {
 		"clean budgets":    {cleanBudgetsSQL, []any{day, 500}},
 		"clean limits":     {cleanLimitsSQL, []any{day, 500}},
 		"clean sign-ins":   {cleanSignInsSQL, []any{30 * day, 500}},
+		"clean removed":    {cleanRemovedSQL, []any{2 * day, 500}},
 		"sign-ins":         {signInsSQL, []any{"ws1", "l1", 20}},
 		"placed":           {placedSQL, []any{[]string{"c1.approved", "c2.approved"}, []string{}}},
 	}

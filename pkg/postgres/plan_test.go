@@ -31,6 +31,8 @@ func (s *stage) crowd() {
 		 SELECT 'ws' || i % 100, 'l' || i % 10000, now(), 'c' || i, now(), 'email', 'approved' FROM generate_series(1, 20000) i`,
 		`INSERT INTO outbox (id, type, source, subject, at, data)
 		 SELECT 'c' || i || '.approved', 'challenge.v1.approved', 'v', 'c' || i, now(), '{"channel": "email"}' FROM generate_series(1, 20000) i`,
+		`INSERT INTO removed_logins (id, workspace, login, removed_at, mac_key, mac)
+		 SELECT 'r' || i, 'ws' || i % 100, 'l' || i, now(), 1, 'x' FROM generate_series(1, 20000) i`,
 		`INSERT INTO limits (dimension, key) SELECT 'client', i::text::bytea FROM generate_series(1, 20000) i`,
 		`ANALYZE`,
 	} {

@@ -51,6 +51,8 @@ func TestP10_EachRoleDoesItsJobAndNothingElse(t *testing.T) {
 			"UPDATE invitations SET email = 'thief@evil.example'",
 			"SELECT email FROM join_requests",
 			"SELECT handles FROM group_tests",
+			"SELECT email FROM removed_logins",
+			"UPDATE removed_logins SET email = 'thief@evil.example'",
 			"UPDATE login_budgets SET version = version + 1",
 			"UPDATE login_budgets SET removed_at = NULL",
 			"INSERT INTO login_budgets (workspace, login) VALUES ('w', 'l')",

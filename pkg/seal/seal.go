@@ -71,7 +71,7 @@ type Content struct {
 	// The rest is of notices alone.
 
 	// Owner says that a notice is about the owner of the workspace and goes to
-	// the workspace's main address.
+	// the workspace's main address, or is for the owner about another's login.
 	Owner bool `json:"owner,omitempty"`
 	// Name is what somebody typed as a name, made inert.
 	Name string `json:"name,omitempty"`

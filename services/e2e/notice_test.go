@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -117,7 +118,7 @@ func settled(t *testing.T, conn *bus.Conn) {
 	})
 }
 
-// ordered counts the notices on the bus.
+// ordered counts the notices of locks on the bus; that a login was made anew is told as well.
 func ordered(t *testing.T, conn *bus.Conn) int {
 	t.Helper()
 	all, err := conn.List(t.Context(), event.StreamChallenges, 1000)
@@ -126,7 +127,15 @@ func ordered(t *testing.T, conn *bus.Conn) int {
 	}
 	n := 0
 	for _, m := range all {
-		if m.Header["ce-type"] == string(event.NoticeRequested) {
+		if m.Header["ce-type"] != string(event.NoticeRequested) {
+			continue
+		}
+		var p event.Notice
+		err := json.Unmarshal(m.Data, &p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Kind == event.NoticeLoginLocked {
 			n++
 		}
 	}
@@ -194,7 +203,7 @@ func TestSEC17_ALockIsToldOnceToEveryProvenAddress(t *testing.T) {
 		var attempts, receipts int
 		db.Scan(t, `SELECT count(DISTINCT n.id) FILTER (WHERE a.kind = 'delivery.v1.attempted' AND a.detail ->> 'result' = 'accepted'),
 			count(DISTINCT n.id) FILTER (WHERE a.kind = 'receipt.v1.recorded' AND a.detail ->> 'status' = 'delivered')
-			FROM audit n JOIN audit a ON a.challenge_id = n.id WHERE n.kind = 'notice.v1.requested' AND n.workspace = $1`, []any{workspace}, &attempts, &receipts)
+			FROM audit n JOIN audit a ON a.challenge_id = n.id WHERE n.kind = 'notice.v1.requested' AND n.detail ->> 'kind' = 'login_locked' AND n.workspace = $1`, []any{workspace}, &attempts, &receipts)
 		return attempts == 6 && receipts == 6
 	})
 	s.edited(t, conn)

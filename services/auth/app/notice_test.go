@@ -117,16 +117,16 @@ func recipients(all []told) []string {
 	return to
 }
 
-// handled waits until auth has answered to every lock among the events of the directory.
+// handled waits until auth has answered to every lock and removal among the events of the directory.
 func (h *harness) handled(t testing.TB) {
 	t.Helper()
 	var last uint64
 	for _, m := range h.bus.Messages(t, event.StreamDirectory) {
-		if m.Subject == "doorcode.directory.login_locked" {
+		if m.Subject == "doorcode.directory.login_locked" || m.Subject == "doorcode.directory.login_removed" {
 			last = m.Sequence
 		}
 	}
-	bustest.Wait(t, "every lock is handled", func() bool {
+	bustest.Wait(t, "every lock and removal is handled", func() bool {
 		consumer, err := h.bus.Admin().Backlog(t.Context(), event.StreamDirectory, bus.Notices)
 		if err != nil {
 			t.Fatal(err)

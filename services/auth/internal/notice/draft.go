@@ -28,10 +28,14 @@ func (t *Teller) draft(c cause, s story, r account.Route) (event.Event, event.No
 	if err != nil {
 		return event.Event{}, event.Notice{}, err
 	}
+	locale := s.locale
+	if r.Owner {
+		locale = s.owner
+	}
 	p := event.Notice{
 		Notice: event.NoticeID(c.ID, recipient), Kind: c.kind.name, Cause: c.ID,
 		Workspace: c.Workspace, Login: c.Login, Channel: r.Channel, Destination: mask(r),
-		SupportReference: challenge.ReferenceOf(reference), Locale: s.locale,
+		SupportReference: challenge.ReferenceOf(reference), Locale: locale,
 		NotAfter: c.Time.Add(event.NoticeLife),
 	}
 	p.Envelope, err = seal.Seal(ring, seal.Context{

@@ -17,6 +17,8 @@ type story struct {
 	workspace string // its name
 	locale    string
 	to        []account.Route
+	// owner is the locale of those routes that are told as the owner's (account.Route.Owner).
+	owner string
 	// The rest is what the words of the kind show beside what all notices have; see message.Notice.
 	name, channel, ending, browser, system string
 	link                                   string
@@ -48,6 +50,7 @@ func (t *Teller) kinds() map[event.Type]kind {
 		event.JoinRequested:      {event.NoticeJoinRequested, t.joinRequested},
 		event.FactorChanged:      {event.NoticeFactorChanged, t.factorChanged},
 		event.FactorReverted:     {event.NoticeFactorChanged, t.factorReverted},
+		event.LoginRemoved:       {event.NoticeLoginRemoved, t.removed},
 	}
 }
 
@@ -62,7 +65,7 @@ func (t *Teller) locked(ctx context.Context, c cause) (story, error) {
 		return story{}, nobody(resultEnded)
 	}
 	return story{
-		workspace: a.Workspace.Name, locale: a.Login.Locale,
+		workspace: a.Workspace.Name, locale: a.Login.Locale, owner: a.Login.Locale,
 		to: account.Addresses(a.Workspace, a.Login, t.cfg.MayText(a.Login, a.StoppedCountries)),
 	}, nil
 }
@@ -109,7 +112,7 @@ func (t *Teller) gone(ctx context.Context, err error) error {
 	var broken *postgres.IntegrityError
 	switch {
 	case errors.Is(err, postgres.ErrNoWorkspace), errors.Is(err, postgres.ErrNoInvitation), errors.Is(err, postgres.ErrNoRequest),
-		errors.Is(err, postgres.ErrNoFactorChange):
+		errors.Is(err, postgres.ErrNoFactorChange), errors.Is(err, postgres.ErrNoRemoval):
 		return nobody(resultRemoved)
 	case errors.As(err, &broken):
 		t.cfg.Alarm(ctx, broken.Table)

@@ -59,6 +59,7 @@ type Directory interface {
 	Invitation(ctx context.Context, workspace, id string) (postgres.Invited, error)
 	JoinRequest(ctx context.Context, workspace, id string) (account.JoinRequest, account.Workspace, error)
 	Factor(ctx context.Context, workspace, id string) (postgres.FactorChange, error)
+	Removal(ctx context.Context, workspace, id string) (postgres.Removal, error)
 }
 
 // Config is what a Teller works with; every part is required.

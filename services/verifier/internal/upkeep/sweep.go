@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"doorcode/pkg/challenge"
+	"doorcode/pkg/event"
 	"doorcode/pkg/faultpoint"
 	"doorcode/pkg/postgres"
 )
@@ -119,7 +120,9 @@ func (j *Janitor) Once(ctx context.Context) error {
 
 // clean removes batch after batch of rows that served.
 func (j *Janitor) clean(ctx context.Context) error {
-	keep := postgres.Retention{Challenges: streamsKeep + dayLong, Budgets: dayLong, Limits: dayLong, SignIns: signInsKeep}
+	keep := postgres.Retention{
+		Challenges: streamsKeep + dayLong, Budgets: dayLong, Limits: dayLong, SignIns: signInsKeep, Removed: event.NoticeLife + dayLong,
+	}
 	for {
 		gone, err := j.store.Clean(ctx, keep, cleanBatch)
 		if err != nil {
