@@ -176,13 +176,14 @@ func (b *Tab) Press(selector string) {
 	run(b, chromedp.Click(chromedp.CSS(selector)))
 }
 
-// Leave does what leads to another page, and waits until that is there.
+// Leave does what leads to another page, and waits until that is there: until it is parsed and its script has run. It
+// does not wait for the end of loading, which says nothing more of our pages and which a browser may put off.
 func (b *Tab) Leave(act func()) {
 	b.t.Helper()
 	run(b, chromedp.Evaluate[string]("document.documentElement.dataset.left = 'yes'"))
 	act()
 	b.until("another page comes", func() bool {
-		return b.value("document.body && !document.documentElement.dataset.left && document.readyState === 'complete' ? 'yes' : ''") == "yes"
+		return b.value("!document.documentElement.dataset.left && document.readyState !== 'loading' ? 'yes' : ''") == "yes"
 	})
 }
 
@@ -203,6 +204,9 @@ func (b *Tab) Is(selector string) bool {
 	return b.value(fmt.Sprintf("document.querySelector(%q) ? 'yes' : ''", selector)) == "yes"
 }
 
+// state tells how far a page is, and whether it is one that was left.
+const state = "document.readyState + (document.documentElement.dataset.left ? ', left' : '')"
+
 // until waits for a condition.
 func (b *Tab) until(what string, met func() bool) {
 	b.t.Helper()
@@ -213,7 +217,7 @@ func (b *Tab) until(what string, met func() bool) {
 	for !met() {
 		select {
 		case <-deadline.C:
-			b.t.Fatalf("in vain: %s\nat %s\n%s", what, b.URL(), b.Text())
+			b.t.Fatalf("in vain: %s\nat %s (%s)\n%s", what, b.URL(), b.value(state), b.Text())
 		case <-ticker.C:
 		}
 	}
