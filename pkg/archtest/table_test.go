@@ -19,7 +19,7 @@ const (
 // domain lists what every use case may know: facts and rules without a clock or a driver.
 func domain() []string {
 	return []string{
-		"pkg/account", "pkg/challenge", "pkg/delivery", "pkg/event", "pkg/frontend", "pkg/gsm7", "pkg/keyring", "pkg/otp", "pkg/seal",
+		"pkg/account", "pkg/challenge", "pkg/delivery", "pkg/event", "pkg/frontend", "pkg/gsm7", "pkg/keyring", "pkg/otp", "pkg/rollout", "pkg/seal",
 	}
 }
 
@@ -33,6 +33,7 @@ func domainRows() []archtest.Row {
 	return []archtest.Row{
 		{Package: "pkg/account", Reason: pure},
 		{Package: "pkg/delivery", Reason: pure},
+		{Package: "pkg/rollout", Reason: pure},
 		{Package: "pkg/gsm7", Reason: pure},
 		{Package: "pkg/keyring", Reason: pure},
 		{Package: "pkg/challenge", Ours: []string{"pkg/keyring"}, Reason: pure},

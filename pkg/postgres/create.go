@@ -20,6 +20,8 @@ type CreateFacts struct {
 	Budget    *Budget
 	// StoppedCountries are those to whose numbers nothing is sent for now.
 	StoppedCountries []string
+	// Staged says that the workspace or the login may not need codes yet: RolloutFacts tell.
+	Staged bool
 	// Broken names the table of a workspace or login whose MAC does not fit, or login_budgets when the login has none.
 	Broken string
 }
@@ -37,7 +39,9 @@ SELECT c.now, ` + frontEndColumns + `,
        w.id, w.name, w.main_email, coalesce(w.owner, ''), w.group_address, w.mac_key, w.mac,
        l.id, coalesce(l.email, ''), coalesce(l.phone, ''), CASE WHEN l.channel <> 'email' THEN l.channel ELSE '' END, l.role, l.locale, l.mac_key, l.mac,
        b.version, b.failures, b.locked_at IS NOT NULL,
-       ARRAY(SELECT region FROM sms_countries)
+       ARRAY(SELECT region FROM sms_countries),
+       EXISTS (SELECT FROM rollout_places p WHERE p.workspace = q.workspace)
+           OR EXISTS (SELECT FROM rollout_exemptions x WHERE x.workspace = q.workspace AND x.login IN ('', q.login))
   FROM (SELECT clock_timestamp() AS now) AS c
  CROSS JOIN unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS q(front_end, workspace, login, n)
   LEFT JOIN front_ends f ON f.id = q.front_end
@@ -66,6 +70,7 @@ type createRow struct {
 	failures                   []time.Time
 	locked                     bool
 	stopped                    []string
+	staged                     bool
 }
 
 // fields are the places for the columns of createFactsSQL, in its order.
@@ -74,7 +79,7 @@ func (r *createRow) fields() []any {
 	return append(fields,
 		&r.wID, &r.wName, &r.wMail, &r.wOwner, &r.wGroup, &r.wKey, &r.wMAC,
 		&r.lID, &r.lMail, &r.lPhone, &r.lChannel, &r.lRole, &r.lLocale, &r.lKey, &r.lMAC,
-		&r.version, &r.failures, &r.locked, &r.stopped)
+		&r.version, &r.failures, &r.locked, &r.stopped, &r.staged)
 }
 
 // CreateFacts reads them in one statement, uncached; creates that wait together share it. It fails with ErrNoFrontEnd, or
@@ -119,7 +124,7 @@ func (d *Directory) readCreateFacts(ctx context.Context, creates []creating) ([]
 
 // facts checks the row of one create.
 func (r *createRow) facts(d *Directory, c creating) batch.Answer[CreateFacts] {
-	f := CreateFacts{Now: r.now.UTC(), StoppedCountries: r.stopped}
+	f := CreateFacts{Now: r.now.UTC(), StoppedCountries: r.stopped, Staged: r.staged}
 	if c.own {
 		f.FrontEnd = frontend.FrontEnd{ID: frontend.Own}
 	} else {

@@ -201,6 +201,9 @@ func (d *Directory) RemoveLogin(ctx context.Context, c Change, workspace, id str
 			return err
 		}
 		err = t.forgetFactors(ctx, workspace, id)
+		if err == nil {
+			err = t.forgetRollout(ctx, workspace, id)
+		}
 		if err != nil {
 			return err
 		}

@@ -22,13 +22,17 @@ const (
 	TableInvitations  = "invitations"
 	TableJoinRequests = "join_requests"
 	TableGroupTests   = "group_tests"
+
+	TableWaves      = "rollout_waves"
+	TablePlaces     = "rollout_places"
+	TableExemptions = "rollout_exemptions"
 )
 
 // GuardedTables lists the tables that an IntegrityError can name.
 func GuardedTables() []string {
 	return []string{
 		TableWorkspaces, TableLogins, TableFrontEnds, TableBudgets, TableFactors, TableSettings, TableInvitations, TableJoinRequests, TableGroupTests,
-		TableRemoved,
+		TableRemoved, TableWaves, TablePlaces, TableExemptions,
 	}
 }
 

@@ -207,6 +207,9 @@ func (d *Directory) RemoveWorkspace(ctx context.Context, c Change, id string) er
 			return err
 		}
 		_, err = t.tx.Exec(ctx, `DELETE FROM removed_logins WHERE workspace = $1`, id)
+		if err == nil {
+			err = t.forgetRollout(ctx, id, "")
+		}
 		if err != nil {
 			return err
 		}
