@@ -18,7 +18,7 @@ import (
 // Life is how long an assertion is good for (SEC-08).
 const Life = 60 * time.Second
 
-// Claims are the facts of one approved challenge.
+// Claims are the facts of one approved or waived challenge.
 type Claims struct {
 	Issuer    string
 	FrontEnd  string // the audience
@@ -28,7 +28,9 @@ type Claims struct {
 	Channel   string
 	// Purpose is what the code was good for; empty or sign_in is a sign-in, of which the assertion says nothing more.
 	Purpose challenge.Purpose
-	// At is when the challenge was approved, by the database clock.
+	// Waived is why no code was needed; empty: one was, and it was right. A waiver has no channel.
+	Waived string
+	// At is when the challenge was approved or waived, by the database clock.
 	At time.Time
 }
 
@@ -37,9 +39,10 @@ type payload struct {
 	jwt.RegisteredClaims
 	Workspace string   `json:"workspace"`
 	Challenge string   `json:"challenge"`
-	Channel   string   `json:"channel"`
+	Channel   string   `json:"channel,omitempty"`
 	Purpose   string   `json:"purpose,omitempty"`
 	Methods   []string `json:"amr"`
+	Reason    string   `json:"reason,omitempty"`
 }
 
 // purpose is what the assertion says of the purpose.
@@ -50,10 +53,18 @@ func (c Claims) purpose() string {
 	return string(c.Purpose)
 }
 
+// methods is what was proved beside the password: nothing by a waiver.
+func (c Claims) methods() []string {
+	if c.Waived != "" {
+		return []string{}
+	}
+	return []string{"otp"}
+}
+
 // Sign returns the assertion of the claims under the active key. `amr` says `otp` and never `mfa`: an e-mailed code
-// proves no more (RFC 8176 §2, security.md 0.2).
+// proves no more (RFC 8176 §2, security.md 0.2). That of a waiver is empty and says why.
 func (k *Keys) Sign(c Claims) (string, error) {
-	if c.Issuer == "" || c.FrontEnd == "" || c.Login == "" || c.Workspace == "" || c.Challenge == "" || c.Channel == "" ||
+	if c.Issuer == "" || c.FrontEnd == "" || c.Login == "" || c.Workspace == "" || c.Challenge == "" || (c.Channel == "") != (c.Waived != "") ||
 		c.At.IsZero() {
 		return "", errors.New("sign assertion: a claim is missing")
 	}
@@ -63,7 +74,7 @@ func (k *Keys) Sign(c Claims) (string, error) {
 			Issuer: c.Issuer, Subject: c.Login, Audience: jwt.ClaimStrings{c.FrontEnd}, ID: c.Challenge,
 			IssuedAt: jwt.NewNumericDate(at), ExpiresAt: jwt.NewNumericDate(at.Add(Life)),
 		},
-		Workspace: c.Workspace, Challenge: c.Challenge, Channel: c.Channel, Purpose: c.purpose(), Methods: []string{"otp"},
+		Workspace: c.Workspace, Challenge: c.Challenge, Channel: c.Channel, Purpose: c.purpose(), Methods: c.methods(), Reason: c.Waived,
 	})
 	unsigned.Header["kid"] = k.active
 	signed, err := unsigned.SignedString(k.signing)

@@ -76,7 +76,7 @@ func grants() map[string]grant {
 			publish: slices.Concat(notices, []string{
 				"doorcode.challenge.email", "doorcode.challenge.sms", read, info + "DOORCODE_CHALLENGES",
 				"doorcode.verifier.check", "doorcode.verifier.resend", "doorcode.verifier.cancel", "doorcode.verifier.state",
-				"doorcode.verifier.unlock",
+				"doorcode.verifier.unlock", "doorcode.verifier.waive", "doorcode.verifier.skip",
 			}),
 			subscribe: []string{"_INBOX_auth.>", "doorcode.api.challenges.*", "doorcode.changed", "$SRV.>"},
 			noPublish: forbiddenToServices(slices.Concat(recorder, email, sms, receipts, []string{

@@ -20,13 +20,14 @@ import (
 // State is where a challenge stands. All but pending are ends.
 type State string
 
-// The five states.
+// The six states.
 const (
 	Pending   State = "pending"
 	Approved  State = "approved"
 	Expired   State = "expired"
 	Canceled  State = "canceled"
 	Exhausted State = "exhausted"
+	Waived    State = "waived" // no code was asked for, or the person skipped it
 )
 
 // Refusal is the closed set of answers to a check that was not approved.

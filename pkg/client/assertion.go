@@ -18,11 +18,15 @@ import (
 
 // Person is who a right code proved: a login of a workspace, by one factor
 // after the password. An e-mailed code is at most AAL1 in NIST's terms.
+//
+// A Person with a Reason went on without a code, as doorcode allowed: beside the
+// password nothing was proved, and there is neither Channel nor Methods.
 type Person struct {
 	Workspace string
 	Login     string
 	Channel   string
 	Methods   []string // amr
+	Reason    string   // of a waiver, such as not_yet, grace or exempt
 	At        time.Time
 }
 
@@ -45,6 +49,8 @@ type claims struct {
 	AMR       []string `json:"amr"`
 	// Purpose stands in assertions that are no proof of a sign-in.
 	Purpose string `json:"purpose"`
+	// Reason stands in waivers.
+	Reason string `json:"reason"`
 }
 
 // verify returns who an assertion names, or ErrAssertion.
@@ -76,11 +82,11 @@ func (c *Client) verify(ctx context.Context, handle, assertion string) (Person, 
 		return Person{}, ErrAssertion
 	case cl.Purpose != "" && cl.Purpose != "sign_in":
 		return Person{}, ErrAssertion
-	case cl.Subject == "" || cl.Workspace == "" || len(cl.AMR) == 0:
+	case cl.Subject == "" || cl.Workspace == "" || (len(cl.AMR) == 0) != (cl.Reason != ""):
 		return Person{}, ErrAssertion
 	}
 	return Person{
-		Workspace: cl.Workspace, Login: cl.Subject, Channel: cl.Channel, Methods: cl.AMR, At: cl.IssuedAt.Time,
+		Workspace: cl.Workspace, Login: cl.Subject, Channel: cl.Channel, Methods: cl.AMR, Reason: cl.Reason, At: cl.IssuedAt.Time,
 	}, nil
 }
 

@@ -3,9 +3,9 @@
 // only on a verified assertion.
 //
 // A front-end never lets anyone in without the Person that Check returns, or
-// Verify when doorcode's own page asks for the code. Neither can be called
-// without the handle of the pending sign-in, and both accept an assertion for
-// that handle alone; ending the pending sign-in in the same step is the
+// Skip, Waived, or Verify when doorcode's own page asks for the code. None can be
+// called without the handle of the pending sign-in, and all accept an assertion
+// for that handle alone; ending the pending sign-in in the same step is the
 // front-end's own act.
 package client
 
@@ -106,9 +106,18 @@ type Visitor struct {
 	BrowserID string `json:"browser_id,omitempty"`
 }
 
+// The decisions of Create.
+const (
+	Required    = "required"     // the person types the code
+	Skippable   = "skippable"    // they may go on without it: Skip
+	NotRequired = "not_required" // nothing was sent: Waived
+)
+
 // Challenge is what the code page shows, and the handle that the front-end
 // keeps with the pending sign-in.
 type Challenge struct {
+	// Decision is one of the three. That of NotRequired has no Label, Channel,
+	// Recipient, Routes and times.
 	Decision         string    `json:"decision"`
 	Handle           string    `json:"handle"`
 	Label            string    `json:"label"`
@@ -121,6 +130,20 @@ type Challenge struct {
 	// PromptURL is the hosted code page for this browser. It is empty when no
 	// ReturnURL was given, or when doorcode has no pages: show your own then.
 	PromptURL string `json:"prompt_url"`
+	// Skip is there when the code may be skipped.
+	Skip *SkipOffer `json:"skip"`
+	// Reason and Assertion are there when no code is required. The assertion
+	// is for Waived.
+	Reason    string `json:"reason"`
+	Assertion string `json:"assertion"`
+	// EnforceAt is when codes become required; nil: it is not known.
+	EnforceAt *time.Time `json:"enforce_at"`
+}
+
+// SkipOffer tells a person how long a code may be skipped.
+type SkipOffer struct {
+	Left      int        `json:"left"`       // skips, this one counted
+	EnforceAt *time.Time `json:"enforce_at"` // nil: it is not known
 }
 
 // Route is another proven way to the person.
@@ -129,8 +152,9 @@ type Route struct {
 	Recipient string `json:"recipient"` // masked
 }
 
-// Create asks for a challenge; its code is then on its way. A decision that
-// this client does not know is an error: nobody is let in on it.
+// Create asks for a challenge; its code is then on its way, unless the decision
+// is NotRequired. A decision that this client does not know is an error: nobody
+// is let in on it.
 func (c *Client) Create(ctx context.Context, r Request) (Challenge, error) {
 	key := r.Key
 	if key == "" {
@@ -141,7 +165,7 @@ func (c *Client) Create(ctx context.Context, r Request) (Challenge, error) {
 	if err != nil {
 		return Challenge{}, fmt.Errorf("create challenge: %w", err)
 	}
-	if ch.Decision != "required" {
+	if ch.Decision != Required && ch.Decision != Skippable && ch.Decision != NotRequired {
 		return Challenge{}, errors.New("create challenge: doorcode made a decision that this client does not know")
 	}
 	return ch, nil
@@ -197,6 +221,7 @@ type State struct {
 	ChecksLeft       int        `json:"checks_left"`
 	Waiting          int        `json:"waiting"` // sign-ins that wait at the recipient, this one among them; 0 when it has ended
 	Deliveries       []Delivery `json:"deliveries"`
+	Skip             *SkipOffer `json:"skip"` // nil: the code may not be skipped
 }
 
 // Read returns where the challenge of a handle stands.
@@ -267,6 +292,36 @@ func (c *Client) Check(ctx context.Context, handle, code string) (Person, error)
 	p, err := c.verify(ctx, handle, out.Assertion)
 	if err != nil {
 		return Person{}, fmt.Errorf("check code: %w", err)
+	}
+	return p, nil
+}
+
+// Skip lets a person go on without the code of a Skippable challenge. It returns
+// a Person with a Reason; a code that may not be skipped is an *Error with code
+// `not_skippable`, others are `expired`, `used` and `closed`.
+func (c *Client) Skip(ctx context.Context, handle string) (Person, error) {
+	var out struct {
+		Assertion string `json:"assertion"`
+	}
+	err := c.call(ctx, call{
+		method: http.MethodPost, path: challengePath(handle, "/skip"), verb: "skip", handle: handle, out: &out, repeats: 1,
+	})
+	if err != nil {
+		return Person{}, fmt.Errorf("skip: %w", err)
+	}
+	p, err := c.verify(ctx, handle, out.Assertion)
+	if err != nil {
+		return Person{}, fmt.Errorf("skip: %w", err)
+	}
+	return p, nil
+}
+
+// Waived judges the assertion of a challenge whose decision is NotRequired. It
+// returns a Person with a Reason.
+func (c *Client) Waived(ctx context.Context, ch Challenge) (Person, error) {
+	p, err := c.verify(ctx, ch.Handle, ch.Assertion)
+	if err != nil {
+		return Person{}, fmt.Errorf("verify waiver: %w", err)
 	}
 	return p, nil
 }

@@ -281,7 +281,7 @@ func TestCreate_SendsItsKeyAndRefusesUnknownDecisions(t *testing.T) {
 	if len(keysSeen) != 2 || keysSeen[0] != "mine" || keysSeen[1] == "" || keysSeen[1] == "mine" {
 		t.Errorf("keys %v", keysSeen)
 	}
-	decision = "not_required"
+	decision = "perhaps"
 	_, err = c.Create(t.Context(), Request{Workspace: "acme", Login: "jo"})
 	if err == nil {
 		t.Error("an unknown decision was taken")

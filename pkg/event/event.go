@@ -25,6 +25,7 @@ const (
 	ChallengeExpired    Type = "challenge.v1.expired"
 	ChallengeCanceled   Type = "challenge.v1.canceled"
 	ChallengeExhausted  Type = "challenge.v1.exhausted"
+	ChallengeWaived     Type = "challenge.v1.waived"
 	CheckRejected       Type = "check.v1.rejected"
 	DeliveryRequested   Type = "delivery.v1.requested"
 	DeliveryAttempted   Type = "delivery.v1.attempted"
@@ -55,7 +56,8 @@ const (
 // Types lists every type.
 func Types() []Type {
 	return []Type{
-		ChallengeIssued, ChallengeApproved, ChallengeExpired, ChallengeCanceled, ChallengeExhausted, CheckRejected,
+		ChallengeIssued, ChallengeApproved, ChallengeExpired, ChallengeCanceled, ChallengeExhausted, ChallengeWaived,
+		CheckRejected,
 		DeliveryRequested, DeliveryAttempted, DeliveryPostponed, DeliveryAbandoned, ReceiptRecorded,
 		NoticeRequested,
 		WorkspacePut, WorkspaceRemoved, LoginPut, LoginRemoved, LoginLocked, LoginUnlocked,
@@ -181,7 +183,7 @@ func SubjectOf(t Type, channel string) (string, error) {
 		return channelSubject("doorcode.delivery.", channel, "."+verb)
 	case ReceiptRecorded:
 		return channelSubject("doorcode.receipt.", channel, "")
-	case ChallengeApproved, ChallengeExpired, ChallengeCanceled, ChallengeExhausted:
+	case ChallengeApproved, ChallengeExpired, ChallengeCanceled, ChallengeExhausted, ChallengeWaived:
 		return "doorcode.outcome." + verb, nil
 	case CheckRejected:
 		return "doorcode.outcome." + noun + "_" + verb, nil

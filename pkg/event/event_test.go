@@ -33,7 +33,8 @@ func payloadOf(t *testing.T, typ event.Type) any {
 		return &event.Receipt{}
 	case event.NoticeRequested:
 		return &event.Notice{}
-	case event.ChallengeApproved, event.ChallengeExpired, event.ChallengeCanceled, event.ChallengeExhausted, event.CheckRejected:
+	case event.ChallengeApproved, event.ChallengeExpired, event.ChallengeCanceled, event.ChallengeExhausted, event.ChallengeWaived,
+		event.CheckRejected:
 		return &event.Outcome{}
 	case event.WorkspacePut, event.WorkspaceRemoved, event.LoginPut, event.LoginRemoved, event.LoginLocked, event.LoginUnlocked,
 		event.FactorRequested, event.FactorChanged, event.FactorCanceled, event.FactorReverted,

@@ -39,6 +39,22 @@ type Issued struct {
 	Browser []byte `json:"browser,omitempty"`
 	// Agent names browser and system in words of a closed set.
 	Agent string `json:"agent,omitempty"`
+	// Skip is leave to go on without the code, if it may be skipped.
+	Skip *Waiver `json:"skip,omitempty"`
+}
+
+// Waiver is auth's leave to go on without a code. The MAC covers it and all
+// that it is good for (otp.Waiver).
+type Waiver struct {
+	Why string `json:"why"`
+	// Skips is how many skips the login may have in all; 0: it is no skip.
+	Skips int    `json:"skips,omitempty"`
+	Key   uint8  `json:"key"`
+	MAC   []byte `json:"mac"`
+	// Left and EnforceAt are for people to read, and no part of the MAC: the
+	// skips left, this one counted, and when codes become required, if known.
+	Left      int        `json:"left,omitempty"`
+	EnforceAt *time.Time `json:"enforce_at,omitempty"`
 }
 
 // Route is one proven way to the person, with the envelope that only the
@@ -105,17 +121,17 @@ type Delivery struct {
 	DurationMS int64  `json:"duration_ms,omitempty"`
 }
 
-// Outcome is the data of challenge.v1.approved, expired, canceled, exhausted
-// and check.v1.rejected.
+// Outcome is the data of challenge.v1.approved, expired, canceled, exhausted,
+// waived and check.v1.rejected.
 type Outcome struct {
 	Challenge        string    `json:"challenge"`
 	Workspace        string    `json:"workspace"`
 	Login            string    `json:"login"`
 	FrontEnd         string    `json:"front_end"`
 	SupportReference string    `json:"support_reference"`
-	Channel          string    `json:"channel"`
+	Channel          string    `json:"channel,omitempty"` // of the first message; none was sent of a sign-in that needed no code
 	At               time.Time `json:"at"`
-	Reason           string    `json:"reason,omitempty"`      // of a cancel
+	Reason           string    `json:"reason,omitempty"`      // of a cancel or a waiver
 	Wrong            int       `json:"wrong,omitempty"`       // wrong codes compared so far
 	ChecksLeft       *int      `json:"checks_left,omitempty"` // of a rejected check
 }

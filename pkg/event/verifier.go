@@ -10,6 +10,8 @@ const (
 	VerbState    = "doorcode.verifier.state"
 	VerbUnlock   = "doorcode.verifier.unlock"
 	VerbDelivery = "doorcode.verifier.delivery"
+	VerbWaive    = "doorcode.verifier.waive"
+	VerbSkip     = "doorcode.verifier.skip"
 )
 
 // HandleRequest names a challenge for one front-end: the request of state and
@@ -30,10 +32,26 @@ type CheckRequest struct {
 	CheckID string `json:"check_id"`
 }
 
-// CheckReply answers an approved check; every other judgement travels as a
-// problem document.
+// CheckReply answers an approved check, a waiver and a skip; every other
+// judgement travels as a problem document.
 type CheckReply struct {
 	Assertion string `json:"assertion"`
+}
+
+// WaiveRequest asks for the assertion of a sign-in that needs no code. The
+// challenge is recorded as waived; asked for again it is the same one.
+type WaiveRequest struct {
+	Challenge        string    `json:"challenge"`
+	Workspace        string    `json:"workspace"`
+	Login            string    `json:"login"`
+	LoginVersion     int64     `json:"login_version"`
+	FrontEnd         string    `json:"front_end"`
+	SupportReference string    `json:"support_reference"`
+	CreatedAt        time.Time `json:"created_at"`
+	Network          string    `json:"network,omitempty"`
+	Browser          []byte    `json:"browser,omitempty"`
+	Agent            string    `json:"agent,omitempty"`
+	Waiver           Waiver    `json:"waiver"`
 }
 
 // ResendRequest asks for one more message of the same code.
@@ -66,7 +84,9 @@ type StateReply struct {
 	ResendAt         *time.Time     `json:"resend_at"`
 	ChecksLeft       int            `json:"checks_left"`
 	// Waiting counts the live challenges at the recipient, this one among them; 0 when it has ended.
-	Waiting    int             `json:"waiting"`
+	Waiting int `json:"waiting"`
+	// Skip says that the person may go on without the code; nil: they may not, or it has ended.
+	Skip       *SkipOffer      `json:"skip,omitempty"`
 	Deliveries []DeliveryState `json:"deliveries"`
 }
 
@@ -74,6 +94,12 @@ type StateReply struct {
 type OfferedRoute struct {
 	Channel   string `json:"channel"`
 	Recipient string `json:"recipient"` // masked
+}
+
+// SkipOffer is what a person may know of a code that may be skipped.
+type SkipOffer struct {
+	Left      int        `json:"left"`                 // skips, this one counted
+	EnforceAt *time.Time `json:"enforce_at,omitempty"` // when codes become required, if that is known
 }
 
 // DeliveryState is the status of one message in closed words and in plain ones.

@@ -35,6 +35,7 @@ type Facts struct {
 	DigestKey        uint8
 	// Routes are the proven ways to the person. Their envelopes are blank once the challenge ended.
 	Routes    []event.Route
+	Skip      *event.Waiver // leave to go on without the code, if it may be skipped
 	CreatedAt time.Time
 	ExpiresAt time.Time
 }
@@ -50,7 +51,7 @@ const factsSQL = `
 SELECT c.id IS NOT NULL, q.id, coalesce(workspace, ''), coalesce(login, ''), coalesce(login_version, 0),
        coalesce(front_end, ''), coalesce(purpose, ''), coalesce(label, ''), coalesce(support_reference, ''),
        coalesce(tag_key, 0), coalesce(digest_key, 0), coalesce(routes, '[]'), coalesce(created_at, 'epoch'),
-       coalesce(expires_at, 'epoch')
+       coalesce(expires_at, 'epoch'), skip
   FROM unnest($1::text[]) WITH ORDINALITY AS q(id, n) LEFT JOIN challenges c ON c.id = q.id
  ORDER BY q.n`
 
@@ -72,9 +73,9 @@ func scanFacts(row pgx.CollectableRow) (batch.Answer[Facts], error) {
 	var f Facts
 	var known bool
 	var tagKey, digestKey int16
-	var routes []byte
+	var routes, skip []byte
 	err := row.Scan(&known, &f.ID, &f.Workspace, &f.Login, &f.LoginVersion, &f.FrontEnd, &f.Purpose, &f.Label,
-		&f.SupportReference, &tagKey, &digestKey, &routes, &f.CreatedAt, &f.ExpiresAt)
+		&f.SupportReference, &tagKey, &digestKey, &routes, &f.CreatedAt, &f.ExpiresAt, &skip)
 	if err != nil {
 		return batch.Answer[Facts]{}, err
 	}
@@ -82,6 +83,9 @@ func scanFacts(row pgx.CollectableRow) (batch.Answer[Facts], error) {
 		return batch.Answer[Facts]{Err: ErrNoChallenge}, nil
 	}
 	err = json.Unmarshal(routes, &f.Routes)
+	if err == nil && skip != nil {
+		err = json.Unmarshal(skip, &f.Skip)
+	}
 	if err != nil {
 		return batch.Answer[Facts]{Err: fmt.Errorf("read the routes of a challenge: %w", err)}, nil
 	}

@@ -5,8 +5,8 @@ const endColumns = `x.id, x.workspace, x.login, x.login_version, x.front_end, x.
            x.routes -> 0 ->> 'channel' AS channel, x.wrong, x.expires_at`
 
 // endTail ends the challenges of d(id, workspace, login, front_end, support_reference, channel, wrong, at, state,
-// reason, actor): state and time, digest and envelopes blanked, live places freed, audit and outbox written. $1 is the
-// verifier's name.
+// reason, actor): state and time, digest and envelopes blanked, live places freed, skips counted, audit and outbox written.
+// $1 is the verifier's name.
 const endTail = `, u AS (
     UPDATE challenges x
        SET state = d.state, reason = d.reason, ended_at = d.at, digest = NULL, routes = ` + blankRoutes + `
@@ -17,8 +17,10 @@ const endTail = `, u AS (
                SELECT coalesce(array_agg(i ORDER BY k), '{}'), coalesce(array_agg(t ORDER BY k), '{}'),
                       coalesce(array_agg(e ORDER BY k), '{}')
                  FROM unnest(g.live_ids, g.live_until, g.live_entries) WITH ORDINALITY AS live(i, t, e, k)
-                WHERE t > f.at AND NOT (i = ANY(f.ids)))
-      FROM (SELECT workspace, login, array_agg(id) AS ids, max(at) AS at FROM d GROUP BY workspace, login) AS f
+                WHERE t > f.at AND NOT (i = ANY(f.ids))),
+           skips = g.skips + f.skipped
+      FROM (SELECT workspace, login, array_agg(id) AS ids, max(at) AS at, count(*) FILTER (WHERE state = 'waived') AS skipped
+              FROM d GROUP BY workspace, login) AS f
      WHERE g.workspace = f.workspace AND g.login = f.login
 ), e AS MATERIALIZED (
     SELECT d.*, d.id || '.' || d.state AS event, 'challenge.v1.' || d.state AS type,

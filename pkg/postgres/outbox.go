@@ -51,10 +51,10 @@ WITH gone AS (
     DELETE FROM outbox WHERE id = ANY($1) RETURNING type, subject, at, data
 ), noted AS (
     INSERT INTO sign_ins (workspace, login, ended_at, challenge_id, started_at, channel, outcome, reason, network, browser, agent)
-    SELECT c.workspace, c.login, gone.at, c.id, c.created_at, gone.data ->> 'channel', substr(gone.type, length('challenge.v1.') + 1),
+    SELECT c.workspace, c.login, gone.at, c.id, c.created_at, coalesce(gone.data ->> 'channel', ''), substr(gone.type, length('challenge.v1.') + 1),
            gone.data ->> 'reason', c.network, c.browser, c.agent
       FROM gone JOIN challenges c ON c.id = gone.subject
-     WHERE gone.type IN ('challenge.v1.approved', 'challenge.v1.expired', 'challenge.v1.canceled', 'challenge.v1.exhausted')
+     WHERE gone.type IN ('challenge.v1.approved', 'challenge.v1.expired', 'challenge.v1.canceled', 'challenge.v1.exhausted', 'challenge.v1.waived')
        AND c.purpose = 'sign_in'
     ON CONFLICT DO NOTHING
 )

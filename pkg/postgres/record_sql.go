@@ -12,16 +12,16 @@ import (
 const recordChallengesSQL = `
 INSERT INTO challenges (id, stream_number, stream_sequence, workspace, login, login_version, front_end, purpose, label,
        support_reference, tag_key, digest_key, digest, routes, wrong_limit, hour_limit, day_limit, lock_limit, send_limit,
-       created_at, resend_at, expires_at, address, network, browser, agent)
+       created_at, resend_at, expires_at, address, network, browser, agent, skip)
 SELECT x.id, x.stream_number, x.stream_sequence, x.workspace, x.login, x.login_version, x.front_end, x.purpose, x.label,
        x.support_reference, x.tag_key, x.digest_key, decode(x.digest, 'base64'), x.routes, x.wrong_limit, x.hour_limit,
        x.day_limit, x.lock_limit, x.send_limit, x.created_at, x.resend_at, x.expires_at,
-       decode(x.routes -> 0 ->> 'address', 'base64'), x.network, decode(x.browser, 'base64'), x.agent
+       decode(x.routes -> 0 ->> 'address', 'base64'), x.network, decode(x.browser, 'base64'), x.agent, x.skip
   FROM (SELECT * FROM jsonb_to_recordset($1::jsonb) AS row(id text, stream_number int, stream_sequence bigint,
        workspace text, login text, login_version bigint, front_end text, purpose text, label text, support_reference text,
        tag_key smallint, digest_key smallint, digest text, routes jsonb, wrong_limit smallint, hour_limit smallint,
        day_limit smallint, lock_limit smallint, send_limit smallint, created_at timestamptz, resend_at timestamptz,
-       expires_at timestamptz, network text, browser text, agent text) ORDER BY id) AS x`
+       expires_at timestamptz, network text, browser text, agent text, skip jsonb) ORDER BY id) AS x`
 
 const recordAuditSQL = `
 INSERT INTO audit (id, at, kind, workspace, login, challenge_id, actor, detail)
@@ -93,6 +93,7 @@ type challengeRow struct {
 	Network          *string       `json:"network"`
 	Browser          []byte        `json:"browser"`
 	Agent            *string       `json:"agent"`
+	Skip             *event.Waiver `json:"skip,omitempty"`
 }
 
 func challengeRows(issued []Issued) []challengeRow {
@@ -106,7 +107,7 @@ func challengeRows(issued []Issued) []challengeRow {
 			TagKey: e.TagKey, DigestKey: e.DigestKey, Digest: e.Digest, Routes: e.Routes,
 			WrongLimit: p.WrongPerChallenge, HourLimit: p.WrongPerHour, DayLimit: p.WrongPerDay, LockLimit: p.LockAfter,
 			SendLimit: p.Sends, CreatedAt: micros(e.CreatedAt), ResendAt: micros(e.ResendAt), ExpiresAt: micros(e.ExpiresAt),
-			Network: orNull(e.Network), Browser: e.Browser, Agent: orNull(e.Agent),
+			Network: orNull(e.Network), Browser: e.Browser, Agent: orNull(e.Agent), Skip: e.Skip,
 		}
 	}
 	return rows

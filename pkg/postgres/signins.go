@@ -13,9 +13,9 @@ import (
 // SignIn is a sign-in of a login that has ended: the password was right, and this became of the code.
 type SignIn struct {
 	At      time.Time // of the end
-	Channel string    // of the first message
-	Outcome string    // approved, expired, canceled or exhausted
-	Reason  string    // of a cancel
+	Channel string    // of the first message; empty when none was needed
+	Outcome string    // approved, expired, canceled, exhausted or waived
+	Reason  string    // of a cancel or a waiver
 	Agent   string    // browser and system; empty when the front-end did not say
 	Network string    // the client's address without its last part; empty when the front-end did not say
 }
@@ -44,8 +44,9 @@ func (d *Directory) SignIns(ctx context.Context, workspace, login string, limit 
 
 // usesSQL: $1 workspace, $2 login, or NULL for all of them.
 const usesSQL = `
-SELECT login, count(DISTINCT browser) FILTER (WHERE outcome = 'approved'), count(DISTINCT network) FILTER (WHERE outcome = 'approved'),
-       count(*) FILTER (WHERE outcome <> 'approved'), max(ended_at) FILTER (WHERE outcome = 'approved')
+SELECT login, count(DISTINCT browser) FILTER (WHERE outcome IN ('approved', 'waived')),
+       count(DISTINCT network) FILTER (WHERE outcome IN ('approved', 'waived')),
+       count(*) FILTER (WHERE outcome NOT IN ('approved', 'waived')), max(ended_at) FILTER (WHERE outcome IN ('approved', 'waived'))
   FROM sign_ins WHERE workspace = $1 AND ($2::text IS NULL OR login = $2) AND ended_at > clock_timestamp() - interval '30 days'
  GROUP BY login`
 

@@ -66,6 +66,8 @@ type Decision struct {
 	Why  Why
 	// Skips is how many skips the login may have in all, for a skippable one; the verifier counts to it.
 	Skips int
+	// Left are those that are left, this one counted.
+	Left int
 	// EnforceAt is when codes become required, if that is known; zero: it is not, or they are.
 	EnforceAt time.Time
 }
@@ -81,9 +83,9 @@ func Decide(f Facts) Decision {
 		o := other.decide(f)
 		switch {
 		case o.Kind.strictness() > d.Kind.strictness():
-			d = Decision{Kind: o.Kind, Why: WhyElsewhere, Skips: o.Skips, EnforceAt: o.EnforceAt}
+			d = Decision{Kind: o.Kind, Why: WhyElsewhere, Skips: o.Skips, Left: o.Left, EnforceAt: o.EnforceAt}
 		case o.Kind == Skippable && d.Kind == Skippable:
-			d.Skips = min(d.Skips, o.Skips)
+			d.Skips, d.Left = min(d.Skips, o.Skips), min(d.Left, o.Left)
 		}
 	}
 	return d
@@ -114,7 +116,7 @@ func (w Wave) inGrace(f Facts) Decision {
 	case f.Skipped >= w.Skips:
 		return Decision{Kind: Required, Why: WhySkipsSpent}
 	}
-	return Decision{Kind: Skippable, Why: WhyGrace, Skips: w.Skips, EnforceAt: w.enforceAt()}
+	return Decision{Kind: Skippable, Why: WhyGrace, Skips: w.Skips, Left: w.Skips - f.Skipped, EnforceAt: w.enforceAt()}
 }
 
 // enforceAt is when codes become required, as far as it is known: in a pause it is not.

@@ -28,9 +28,9 @@ func TestDecide_ByStage(t *testing.T) {
 	}{
 		"scheduled":            {-1, nil, rollout.Decision{Kind: rollout.NotRequired, Why: rollout.WhyNotYet, EnforceAt: wave().EnforceAt}},
 		"announced":            {1, nil, rollout.Decision{Kind: rollout.NotRequired, Why: rollout.WhyNotYet, EnforceAt: wave().EnforceAt}},
-		"grace":                {8, nil, rollout.Decision{Kind: rollout.Skippable, Why: rollout.WhyGrace, Skips: 3, EnforceAt: wave().EnforceAt}},
+		"grace":                {8, nil, rollout.Decision{Kind: rollout.Skippable, Why: rollout.WhyGrace, Skips: 3, Left: 3, EnforceAt: wave().EnforceAt}},
 		"enforced":             {14, nil, rollout.Decision{Kind: rollout.Required, Why: rollout.WhyEnforced}},
-		"grace, the last skip": {8, func(f *rollout.Facts) { f.Skipped = 2 }, rollout.Decision{Kind: rollout.Skippable, Why: rollout.WhyGrace, Skips: 3, EnforceAt: wave().EnforceAt}},
+		"grace, the last skip": {8, func(f *rollout.Facts) { f.Skipped = 2 }, rollout.Decision{Kind: rollout.Skippable, Why: rollout.WhyGrace, Skips: 3, Left: 1, EnforceAt: wave().EnforceAt}},
 		"grace, no skip left":  {8, func(f *rollout.Facts) { f.Skipped = 3 }, rollout.Decision{Kind: rollout.Required, Why: rollout.WhySkipsSpent}},
 		"grace, a new browser": {8, func(f *rollout.Facts) { f.KnownBrowser = false }, rollout.Decision{Kind: rollout.Required, Why: rollout.WhyUnknown}},
 		"a new login":          {1, func(f *rollout.Facts) { f.Home.MadeAt = day0 }, rollout.Decision{Kind: rollout.Required, Why: rollout.WhyNewLogin}},
@@ -116,7 +116,7 @@ func TestDecide_LetsNobodyPassWithoutACause(t *testing.T) {
 			if exempted != (d.Why == rollout.WhyExemptedLogin) {
 				t.Fatalf("%+v with %+v", d, f.Exemption)
 			}
-			if d.Kind == rollout.Skippable && d.Skips <= f.Skipped {
+			if d.Kind == rollout.Skippable && (d.Skips <= f.Skipped || d.Left != d.Skips-f.Skipped) {
 				t.Fatalf("%+v after %d", d, f.Skipped)
 			}
 			f.Others = append(f.Others, drawMembership(t))

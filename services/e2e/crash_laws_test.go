@@ -64,7 +64,7 @@ func (l *ledger) ends() []auditRow {
 	var all []auditRow
 	for _, a := range l.audit {
 		switch event.Type(a.Kind) { //nolint:exhaustive // the others are no ends
-		case event.ChallengeApproved, event.ChallengeExpired, event.ChallengeCanceled, event.ChallengeExhausted:
+		case event.ChallengeApproved, event.ChallengeExpired, event.ChallengeCanceled, event.ChallengeExhausted, event.ChallengeWaived:
 			all = append(all, a)
 		}
 	}

@@ -29,6 +29,7 @@ import (
 	"doorcode/services/verifier/internal/resend"
 	"doorcode/services/verifier/internal/standing"
 	"doorcode/services/verifier/internal/upkeep"
+	"doorcode/services/verifier/internal/waive"
 )
 
 // Pools: checks never wait behind a batch of the recorder (nats-postgres.md 10).
@@ -69,6 +70,7 @@ type verbs struct {
 	check  *check.Checker
 	resend *resend.Orderer
 	keeper *standing.Keeper
+	waiver *waive.Waiver
 }
 
 // New reads the key files and registers the metrics; it opens nothing else.
@@ -207,10 +209,17 @@ func (a *App) serve(ctx context.Context, finder *lookup.Finder, changed func(cha
 	if err != nil {
 		return err
 	}
+	waiver, err := waive.New(waive.Config{
+		Store: a.requests, Finder: finder, Digests: a.keys.digests, Keys: a.keys.assertion, Issuer: a.cfg.Issuer, Log: a.log,
+		Ended: a.metrics.end, Changed: changed,
+	})
+	if err != nil {
+		return err
+	}
 	orderer := resend.New(a.requests, finder, a.log, changed)
 	service, err := a.bus.Serve(ctx, bus.ServiceConfig{
 		Name: "doorcode-verifier", Version: "1.0.0", Workers: a.cfg.Workers, Tracer: a.tracer,
-		Endpoints: a.endpoints(verbs{check: checker, resend: orderer, keeper: keeper}),
+		Endpoints: a.endpoints(verbs{check: checker, resend: orderer, keeper: keeper, waiver: waiver}),
 	})
 	if err != nil {
 		return err

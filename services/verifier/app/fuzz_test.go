@@ -15,7 +15,7 @@ func FuzzVerbs(f *testing.F) {
 	h := newHouse(f)
 	h.start(nil)
 	c := h.Issue()
-	verbs := []string{event.VerbCheck, event.VerbResend, event.VerbCancel, event.VerbState, event.VerbUnlock}
+	verbs := []string{event.VerbCheck, event.VerbResend, event.VerbCancel, event.VerbState, event.VerbUnlock, event.VerbWaive, event.VerbSkip}
 	add := func(body any) {
 		data, err := json.Marshal(body)
 		if err != nil {

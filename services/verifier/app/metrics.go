@@ -79,7 +79,7 @@ func resendAnswers() []string {
 }
 
 func endStates() []string {
-	return []string{string(challenge.Approved), string(challenge.Expired), string(challenge.Canceled), string(challenge.Exhausted)}
+	return []string{string(challenge.Approved), string(challenge.Expired), string(challenge.Canceled), string(challenge.Exhausted), string(challenge.Waived)}
 }
 
 // end counts an ended challenge.

@@ -25,6 +25,8 @@ func (a *App) endpoints(v verbs) []bus.Endpoint {
 		{Name: "resend", Subject: event.VerbResend, Handle: serve(log, counted(a.metrics.resends, answerTaken, v.resend.Resend))},
 		{Name: "cancel", Subject: event.VerbCancel, Handle: serve(log, v.keeper.Cancel)},
 		{Name: "state", Subject: event.VerbState, Handle: serve(log, v.keeper.State)},
+		{Name: "waive", Subject: event.VerbWaive, Handle: serve(log, v.waiver.Waive)},
+		{Name: "skip", Subject: event.VerbSkip, Handle: serve(log, v.waiver.Skip)},
 		{Name: "unlock", Subject: event.VerbUnlock, Handle: serve(log, v.keeper.Unlock)},
 		{Name: "delivery", Subject: event.VerbDelivery, Handle: serve(log, v.keeper.Delivery)},
 	}

@@ -57,7 +57,7 @@ type Route struct {
 	Cap int
 }
 
-// Decision is a challenge that may be issued. A code is always required: there is no way past the second step yet.
+// Decision is a challenge that may be issued.
 type Decision struct {
 	Routes    []Route // at least one; the first is the route of create
 	CreatedAt time.Time
@@ -67,7 +67,7 @@ type Decision struct {
 
 // Decide returns the decision, or a *problem.Problem that says why nothing may be sent.
 func Decide(f Facts, s Settings) (Decision, error) {
-	err := open(f, s)
+	err := Open(f, s)
 	if err != nil {
 		return Decision{}, err
 	}
@@ -76,7 +76,7 @@ func Decide(f Facts, s Settings) (Decision, error) {
 
 // Prove returns the decision about a code to one place that is no route of the login, or why nothing may be sent there.
 func Prove(f Facts, r account.Route, s Settings) (Decision, error) {
-	err := open(f, s)
+	err := Open(f, s)
 	if err != nil {
 		return Decision{}, err
 	}
@@ -87,8 +87,8 @@ func Prove(f Facts, r account.Route, s Settings) (Decision, error) {
 	return issue(f, routes, s)
 }
 
-// open returns why no code of the login may be asked for at all, or nil.
-func open(f Facts, s Settings) error {
+// Open returns why the login may not sign in at all for now, with a code or without, or nil.
+func Open(f Facts, s Settings) error {
 	switch {
 	case f.Workspace == nil:
 		return UnknownWorkspace()

@@ -18,35 +18,43 @@ import (
 	"doorcode/pkg/limit"
 	"doorcode/pkg/postgres"
 	"doorcode/pkg/problem"
+	"doorcode/pkg/rollout"
 	"doorcode/services/auth/internal/decide"
 	"doorcode/services/auth/internal/ticket"
 )
 
-// Created is the answer to a create: a pure function of the stored event and its place in the stream.
+// Created is the answer to a create: a pure function of the stored event and its place in the stream, or, when no code is
+// required, of what the verifier has recorded.
 type Created struct {
-	Decision         string               `json:"decision"` // always required, until there is a way past the second step
+	Decision         string               `json:"decision"` // a rollout.Kind
 	Handle           string               `json:"handle"`
-	Label            string               `json:"label"`
-	Channel          string               `json:"channel"`
-	Recipient        string               `json:"recipient"` // masked
-	Routes           []event.OfferedRoute `json:"routes"`    // the others that a resend may take
-	ExpiresAt        time.Time            `json:"expires_at"`
-	ResendAt         time.Time            `json:"resend_at"`
 	SupportReference string               `json:"support_reference"`
+	Label            string               `json:"label,omitempty"`
+	Channel          string               `json:"channel,omitempty"`
+	Recipient        string               `json:"recipient,omitempty"` // masked
+	Routes           []event.OfferedRoute `json:"routes,omitzero"`     // the others that a resend may take
+	ExpiresAt        time.Time            `json:"expires_at,omitzero"`
+	ResendAt         time.Time            `json:"resend_at,omitzero"`
 	PromptURL        string               `json:"prompt_url,omitempty"` // of the hosted page, with a return_url
+	// Skip is there when the code may be skipped.
+	Skip *event.SkipOffer `json:"skip,omitempty"`
+	// Reason, Assertion and EnforceAt are there when no code is required: why, the way on, and until when, if that is known.
+	Reason    string     `json:"reason,omitempty"`
+	Assertion string     `json:"assertion,omitempty"`
+	EnforceAt *time.Time `json:"enforce_at,omitempty"`
 }
 
 // Create issues a challenge (DESIGN 3.1). The same idempotency key with the same body gets the same answer for ten
 // minutes, and a 422 with another body.
 func (f *Front) Create(ctx context.Context, call Call, r CreateRequest) (Created, error) {
 	created, repeated, err := f.create(ctx, call, r)
-	f.countCreate(repeated, err)
+	f.countCreate(created.Decision, repeated, err)
 	return created, err
 }
 
 // countCreate counts what a create was answered.
-func (f *Front) countCreate(repeated bool, err error) {
-	answer := answerRequired
+func (f *Front) countCreate(decision string, repeated bool, err error) {
+	answer := decision
 	switch {
 	case err != nil:
 		answer = problem.Of(err).Code
@@ -77,14 +85,27 @@ func (f *Front) create(ctx context.Context, call Call, r CreateRequest) (created
 		return Created{}, false, err
 	}
 	faultpoint.Hit("auth.create.read")
-	decision, err := decide.Decide(decide.Facts{
-		Now: facts.Now, Workspace: facts.Workspace, Login: facts.Login,
-		Failures: facts.Budget.Failures, Locked: facts.Budget.Locked, Stopped: facts.StoppedCountries,
-	}, f.settings.Settings)
+	d := draft{id: id, call: call, request: r, facts: facts}
+	d.needs, err = f.needs(ctx, facts, r)
 	if err != nil {
 		return Created{}, false, err
 	}
-	return f.send(ctx, draft{id: id, call: call, request: r, facts: facts, decision: decision})
+	state := decide.Facts{
+		Now: facts.Now, Workspace: facts.Workspace, Login: facts.Login,
+		Failures: facts.Budget.Failures, Locked: facts.Budget.Locked, Stopped: facts.StoppedCountries,
+	}
+	if d.needs.Kind == rollout.NotRequired {
+		err = decide.Open(state, f.settings.Settings)
+		if err == nil {
+			created, err = f.waive(ctx, d)
+		}
+		return created, false, err
+	}
+	d.decision, err = decide.Decide(state, f.settings.Settings)
+	if err != nil {
+		return Created{}, false, err
+	}
+	return f.send(ctx, d)
 }
 
 // send takes the limits and publishes the challenge. Limits are taken before the publish and stay taken when it fails,
@@ -114,6 +135,7 @@ type draft struct {
 	call      Call
 	request   CreateRequest
 	facts     postgres.CreateFacts
+	needs     rollout.Decision // zero for an own challenge: its code is required
 	decision  decide.Decision
 	labels    []string // of the live challenges at the first route's recipient
 	// question is what an own challenge was asked for with, and nil for a sign-in.
@@ -303,8 +325,12 @@ func (f *Front) answer(e event.Issued, sequence uint64, returnURL string) (Creat
 	for _, r := range e.Routes[1:] {
 		routes = append(routes, event.OfferedRoute{Channel: r.Channel, Recipient: r.Recipient})
 	}
+	kind := rollout.Required
+	if e.Skip != nil {
+		kind = rollout.Skippable
+	}
 	return Created{
-		Decision: answerRequired, Handle: handle, Label: e.Label, Channel: e.Channel, Recipient: e.Routes[0].Recipient,
+		Decision: string(kind), Skip: skipOf(e.Skip), Handle: handle, Label: e.Label, Channel: e.Channel, Recipient: e.Routes[0].Recipient,
 		Routes: routes, ExpiresAt: e.ExpiresAt.UTC(), ResendAt: e.ResendAt.UTC(),
 		SupportReference: challenge.ShowReference(e.SupportReference),
 		PromptURL: f.promptURL(ticket.Ticket{

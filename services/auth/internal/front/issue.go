@@ -6,7 +6,6 @@ import (
 	"doorcode/pkg/account"
 	"doorcode/pkg/challenge"
 	"doorcode/pkg/event"
-	"doorcode/pkg/limit"
 	"doorcode/pkg/otp"
 	"doorcode/pkg/phone"
 	"doorcode/pkg/postgres"
@@ -70,14 +69,8 @@ func (f *Front) describe(d draft) (event.Issued, error) {
 		Policy: f.settings.Policy, CreatedAt: d.decision.CreatedAt, ExpiresAt: d.decision.ExpiresAt,
 		ResendAt: d.decision.ResendAt, Fingerprint: sum,
 	}
-	address, known := d.request.address()
-	if known {
-		issued.Network = limit.Network(address)
-	}
-	if c := d.request.Client; c != nil {
-		issued.Agent = agent(c.UserAgent)
-		issued.Browser = f.browser(issued.Workspace, issued.Login, c.BrowserID)
-	}
+	issued.Network, issued.Agent, issued.Browser = f.visitor(d.request)
+	issued.Skip = f.leave(d, d.challenge, issued.FrontEnd)
 	return issued, nil
 }
 

@@ -49,7 +49,7 @@ type Confirmed struct {
 // message is refused with no_route where text messages may not go. Its answers are those of Create.
 func (f *Front) Ask(ctx context.Context, q Question) (Created, error) {
 	created, repeated, err := f.askCode(ctx, q)
-	f.countCreate(repeated, err)
+	f.countCreate(created.Decision, repeated, err)
 	return created, err
 }
 

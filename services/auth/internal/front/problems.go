@@ -6,6 +6,7 @@ import (
 
 	"doorcode/pkg/limit"
 	"doorcode/pkg/problem"
+	"doorcode/pkg/rollout"
 	"doorcode/services/auth/internal/decide"
 )
 
@@ -21,18 +22,18 @@ const (
 	CodeOverloaded          = "overloaded"
 	CodeChanged             = "changed"
 	CodeUnknownSettings     = "unknown_settings"
+	CodeNotWaived           = "not_waived" // the verifier's
 )
 
-// The answers of a create that are no problem codes: a challenge, and the same one once more.
-const (
-	answerRequired = "required"
-	answerRepeated = "repeated"
-)
+// answerRepeated is the answer of a create with a challenge that was there; the others that are no problem codes are the
+// decisions.
+const answerRepeated = "repeated"
 
 // createAnswers is the closed set of the metric's label.
 func createAnswers() []string {
 	return []string{
-		answerRequired, answerRepeated, problem.CodeInvalidRequest, CodeUnauthenticated,
+		string(rollout.Required), string(rollout.Skippable), string(rollout.NotRequired), answerRepeated,
+		CodeNotWaived, problem.CodeInvalidRequest, CodeUnauthenticated,
 		decide.CodeUnknownWorkspace, decide.CodeUnknownLogin, decide.CodeNoRoute, decide.CodeLoginLocked, decide.CodeTooMany,
 		CodeTooManyLive, CodeTooManyMessages, CodeTooManyRequests, CodeIdempotencyMismatch, CodeDirectoryIntegrity,
 		CodeOverloaded, problem.CodeUnavailable, problem.CodeInternal,

@@ -32,6 +32,8 @@ type View struct {
 	ChecksLeft       int                   `json:"checks_left"`
 	Waiting          int                   `json:"waiting"` // sign-ins that wait at the recipient, this one among them; 0 when it has ended
 	Deliveries       []event.DeliveryState `json:"deliveries"`
+	// Skip is there while the code may be skipped.
+	Skip *event.SkipOffer `json:"skip,omitempty"`
 }
 
 // CheckRequest is the body of a check.
@@ -92,7 +94,7 @@ func (f *Front) viewOf(ctx context.Context, handle, frontEnd, verb string) (View
 	v := View{
 		State: s.State, Label: s.Label, Channel: s.Channel, Recipient: s.Recipient, Routes: s.Routes,
 		SupportReference: challenge.ShowReference(s.SupportReference), ExpiresAt: s.ExpiresAt.UTC(),
-		ResendAt: utc(s.ResendAt), ChecksLeft: s.ChecksLeft, Waiting: s.Waiting, Deliveries: s.Deliveries,
+		ResendAt: utc(s.ResendAt), ChecksLeft: s.ChecksLeft, Waiting: s.Waiting, Deliveries: s.Deliveries, Skip: s.Skip,
 	}
 	if v.Routes == nil {
 		v.Routes = []event.OfferedRoute{}

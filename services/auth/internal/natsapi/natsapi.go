@@ -35,7 +35,7 @@ type Config struct {
 	Tracer  trace.Tracer
 }
 
-// handleRequest is the body of read and cancel.
+// handleRequest is the body of read, cancel and skip.
 type handleRequest struct {
 	Handle string `json:"handle"`
 }
@@ -73,6 +73,9 @@ func Serve(ctx context.Context, cfg Config) (*bus.Service, error) {
 			}),
 			endpoint(cfg.Log, "resend", func(ctx context.Context, c front.Call, r resendRequest) (front.Ordered, error) {
 				return f.Resend(ctx, c, r.Handle, r.ResendRequest)
+			}),
+			endpoint(cfg.Log, "skip", func(ctx context.Context, c front.Call, r handleRequest) (front.Waived, error) {
+				return f.Skip(ctx, c, r.Handle)
 			}),
 			endpoint(cfg.Log, "cancel", func(ctx context.Context, c front.Call, r handleRequest) (front.View, error) {
 				return f.Cancel(ctx, c, r.Handle)

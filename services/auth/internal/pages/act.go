@@ -24,10 +24,7 @@ func (h *Handler) check(a asked) {
 		Code: hosted.Digits(a.r.PostFormValue("code")), CheckID: a.session.Form(),
 	})
 	if err == nil {
-		// From here the assertion goes to the registered origin alone.
-		h.cfg.Site.Render(a.w, a.face.Face, http.StatusOK, hosted.Returning(a.session.ReturnURL), "done", donePage{
-			page: h.page(a, a.face.Text("done.title")), Assertion: approved.Assertion, Handle: a.session.Handle,
-		})
+		h.lead(a, a.face.Text("done.title"), approved.Assertion)
 		return
 	}
 	p := problem.Of(err)
@@ -44,6 +41,33 @@ func (h *Handler) check(a asked) {
 		h.over(a, p.Status, challenge.Approved)
 	case p.Code == problem.CodeInvalidRequest:
 		h.code(a, p.Status, aboutCode, func(v front.View) string { return a.face.Text("problem.malformed", "label", v.Label) })
+	default:
+		h.failed(a, err)
+	}
+}
+
+// lead leads back with an assertion, which from here goes to the registered origin alone.
+func (h *Handler) lead(a asked, title, assertion string) {
+	h.cfg.Site.Render(a.w, a.face.Face, http.StatusOK, hosted.Returning(a.session.ReturnURL), "done", donePage{
+		page: h.page(a, title), Assertion: assertion, Handle: a.session.Handle,
+	})
+}
+
+// skip goes on without the code, where it may be skipped.
+func (h *Handler) skip(a asked) {
+	waived, err := h.cfg.Front.Skip(a.r.Context(), a.call(), a.session.Handle)
+	if err == nil {
+		h.lead(a, a.face.Text("skipped.title"), waived.Assertion)
+		return
+	}
+	p := problem.Of(err)
+	switch p.Code {
+	case "not_skippable":
+		h.code(a, p.Status, aboutCode, func(front.View) string { return a.face.Text("problem.required") })
+	case string(challenge.RefusedExpired):
+		h.over(a, p.Status, challenge.Expired)
+	case string(challenge.RefusedUsed):
+		h.over(a, p.Status, challenge.Waived)
 	default:
 		h.failed(a, err)
 	}

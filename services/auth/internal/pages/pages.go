@@ -61,13 +61,14 @@ func Add(cfg Config) error {
 	s.Handle("GET", "/prompt/{page}", h.within(h.showCode))
 	s.Handle("GET", "/prompt/{page}/help", h.within(h.showHelp))
 	// The address of a post stays in the browser after an answer to it, and may be loaded again.
-	for _, form := range []string{"code", "messages", "cancel"} {
+	for _, form := range []string{"code", "messages", "cancel", "skip"} {
 		s.Handle("GET", "/prompt/{page}/"+form, h.within(h.back))
 	}
 	s.Handle("GET", "/prompt/{page}/owner", h.within(h.toHelp))
 	s.Handle("POST", "/prompt/{page}/owner", h.posted(h.askOwner))
 	s.Handle("POST", "/prompt/{page}/code", h.posted(h.check))
 	s.Handle("POST", "/prompt/{page}/messages", h.posted(h.resend))
+	s.Handle("POST", "/prompt/{page}/skip", h.posted(h.skip))
 	s.Handle("POST", "/prompt/{page}/cancel", h.posted(h.cancel))
 	s.Add("GET", "/prompt/{page}/events", h.within(h.events)) // It lasts as long as the challenge.
 	h.invitations()

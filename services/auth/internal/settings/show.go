@@ -1,12 +1,15 @@
 package settings
 
 import (
+	"cmp"
 	"html/template"
 	"net/http"
 	"strings"
 
 	"doorcode/pkg/account"
+	"doorcode/pkg/challenge"
 	"doorcode/pkg/postgres"
+	"doorcode/pkg/rollout"
 	"doorcode/services/auth/internal/front"
 	"doorcode/services/auth/internal/hosted"
 )
@@ -104,9 +107,18 @@ func agent(f *hosted.Face, name string) string {
 // shown puts a sign-in into words.
 func shown(f *hosted.Face, s postgres.SignIn) signIn {
 	key := "signin." + s.Outcome
-	if s.Reason == "directory" {
+	switch s.Reason {
+	case "directory":
 		key = "signin.changed"
+	case string(rollout.WhyGrace):
+		key = "signin.skipped"
 	}
-	by := f.Text("signin.by."+s.Channel, "agent", agent(f, s.Agent))
-	return signIn{SignIn: s, Words: f.Text(key), By: by, Failed: s.Outcome != "approved"}
+	by := "signin.by." + cmp.Or(s.Channel, "none")
+	if s.Outcome == string(challenge.Waived) {
+		by = "signin.by.none"
+	}
+	return signIn{
+		SignIn: s, Words: f.Text(key), By: f.Text(by, "agent", agent(f, s.Agent)),
+		Failed: s.Outcome != string(challenge.Approved) && s.Outcome != string(challenge.Waived),
+	}
 }

@@ -49,6 +49,7 @@ func New(f *front.Front, jwks []byte, pages Pages, tel telemetry.Telemetry) (*Ha
 	h.handle("DELETE", "/v1/challenges/{handle}", h.cancel)
 	h.handle("POST", "/v1/challenges/{handle}/checks", h.check)
 	h.handle("POST", "/v1/challenges/{handle}/deliveries", h.resend)
+	h.handle("POST", "/v1/challenges/{handle}/skip", h.skip)
 	h.handle("POST", "/v1/settings-sessions", h.settings)
 	h.handle("GET", workspace, h.workspace)
 	h.handle("PUT", workspace, h.putWorkspace)
@@ -135,6 +136,16 @@ func (h *Handler) check(w http.ResponseWriter, r *http.Request) {
 	}
 	approved, err := h.front.Check(r.Context(), call, r.PathValue("handle"), body)
 	h.answer(w, r, http.StatusOK, approved, err)
+}
+
+// skip answers with the way on without the code.
+func (h *Handler) skip(w http.ResponseWriter, r *http.Request) {
+	call, ok := h.begin(w, r, nil)
+	if !ok {
+		return
+	}
+	waived, err := h.front.Skip(r.Context(), call, r.PathValue("handle"))
+	h.answer(w, r, http.StatusOK, waived, err)
 }
 
 // resend answers 202: the message is ordered, and no dispatcher has seen it yet.

@@ -99,6 +99,7 @@ func (s *Site) Handler() http.Handler {
 	mux.HandleFunc("GET /code", s.showCode)
 	mux.HandleFunc("POST /code", s.checkCode)
 	mux.HandleFunc("POST /code/resend", s.resend)
+	mux.HandleFunc("POST /code/skip", s.skip)
 	mux.HandleFunc("POST /code/cancel", s.cancel)
 	mux.HandleFunc("POST "+returnPath, s.comeBack)
 	mux.HandleFunc("GET "+returnPath, s.startAgain)
@@ -204,6 +205,10 @@ func (s *Site) signIn(w http.ResponseWriter, r *http.Request) {
 		s.render(w, "login", http.StatusServiceUnavailable, view{Title: "Sign in", Message: sentence(err)})
 		return
 	}
+	if ch.Decision == client.NotRequired {
+		s.enterWithoutCode(w, r, ch)
+		return
+	}
 	s.sessions.begin(w, r, pending{
 		Handle: ch.Handle, Label: ch.Label, Recipient: ch.Recipient, Reference: ch.SupportReference, ExpiresAt: ch.ExpiresAt,
 	})
@@ -258,6 +263,22 @@ func (s *Site) enter(w http.ResponseWriter, r *http.Request, p *pending, person 
 	http.Redirect(w, r, "/home", http.StatusSeeOther)
 }
 
+// enterWithoutCode lets in whoever needs no code yet: on an assertion too, and
+// on the one that came with this very answer.
+func (s *Site) enterWithoutCode(w http.ResponseWriter, r *http.Request, ch client.Challenge) {
+	person, err := s.doorcode.Waived(r.Context(), ch)
+	switch {
+	case err != nil:
+		s.log.Warn("waiver not accepted", "error", err)
+		s.notIn(w, http.StatusServiceUnavailable, sentence(err))
+	case person.Workspace != Workspace || person.Login != Login:
+		s.notIn(w, http.StatusForbidden, "That was somebody else's sign-in. Please start again.")
+	default:
+		s.sessions.admit(w, r, person)
+		http.Redirect(w, r, "/home", http.StatusSeeOther)
+	}
+}
+
 // startAgain forgets the pending sign-in, whose code cannot be typed any more,
 // and leads to the login page. Whoever is signed in stays so.
 func (s *Site) startAgain(w http.ResponseWriter, r *http.Request) {
@@ -294,6 +315,21 @@ func (s *Site) checkCode(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	person, err := s.doorcode.Check(r.Context(), p.Handle, r.PostFormValue("code"))
+	if err != nil {
+		s.codePage(w, r, http.StatusUnprocessableEntity, sentence(err))
+		return
+	}
+	s.enter(w, r, p, person)
+}
+
+// skip goes on without the code, where doorcode allows it.
+func (s *Site) skip(w http.ResponseWriter, r *http.Request) {
+	p := s.sessions.pending(r)
+	if p == nil {
+		http.Redirect(w, r, "/", http.StatusSeeOther)
+		return
+	}
+	person, err := s.doorcode.Skip(r.Context(), p.Handle)
 	if err != nil {
 		s.codePage(w, r, http.StatusUnprocessableEntity, sentence(err))
 		return
@@ -402,6 +438,8 @@ func sentence(err error) string {
 		return "This code ran out. Please start again."
 	case "used", "closed":
 		return "This sign-in is closed. Please start again."
+	case "not_skippable":
+		return "This sign-in needs its code: it cannot be skipped."
 	case "resend_too_early":
 		return fmt.Sprintf("You can ask for another message in %d seconds. The one you have still works.", int(e.RetryAfter.Seconds()))
 	case "no_more_sends":

@@ -44,7 +44,7 @@ func explain(s postgres.Standing, macs [][]byte) explanation {
 		return explanation{kind: refused, refusal: challenge.RefusedUsed}
 	case challenge.Expired:
 		return explanation{kind: refused, refusal: challenge.RefusedExpired}
-	case challenge.Canceled, challenge.Exhausted:
+	case challenge.Canceled, challenge.Exhausted, challenge.Waived:
 		return explanation{kind: refused, refusal: challenge.RefusedClosed}
 	case challenge.Pending:
 	}

@@ -13,6 +13,7 @@ import (
 	"doorcode/pkg/delivery"
 	"doorcode/pkg/event"
 	"doorcode/pkg/frontend"
+	"doorcode/pkg/rollout"
 )
 
 // maxNumber bounds the hand-over number of a delivery event, because a row is written for each one that is missing.
@@ -54,6 +55,9 @@ func Issued(e event.Event) (event.Issued, error) {
 		return p, malformed("policy")
 	case len(p.Routes) == 0 || p.Routes[0].Channel != p.Channel:
 		return p, malformed("no route")
+	}
+	if s := p.Skip; s != nil && (p.Purpose != challenge.SignIn || s.Why == "" || s.Skips < 1 || s.Skips > rollout.MaxSkips || s.Key == 0 || len(s.MAC) != digestSize) {
+		return p, malformed("skip")
 	}
 	for _, r := range p.Routes {
 		_, err = delivery.ParseChannel(r.Channel)

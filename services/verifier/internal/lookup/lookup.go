@@ -155,6 +155,6 @@ func factsOf(e event.Issued) postgres.Facts {
 	return postgres.Facts{
 		ID: e.Challenge, Workspace: e.Workspace, Login: e.Login, LoginVersion: e.LoginVersion, FrontEnd: e.FrontEnd,
 		Purpose: string(e.Purpose), Label: e.Label, SupportReference: e.SupportReference, TagKey: e.TagKey, DigestKey: e.DigestKey,
-		Routes: e.Routes, CreatedAt: e.CreatedAt.Truncate(time.Microsecond), ExpiresAt: e.ExpiresAt.Truncate(time.Microsecond),
+		Routes: e.Routes, Skip: e.Skip, CreatedAt: e.CreatedAt.Truncate(time.Microsecond), ExpiresAt: e.ExpiresAt.Truncate(time.Microsecond),
 	}
 }

@@ -129,17 +129,22 @@ func (k *Keeper) reply(ctx context.Context, found lookup.Found) (event.StateRepl
 
 // replyOf is a pure function of what is on record.
 func replyOf(l postgres.Live) event.StateReply {
-	first := l.Facts.Routes[0]
 	reply := event.StateReply{
-		State: string(l.State), Label: l.Facts.Label, Channel: first.Channel, Recipient: first.Recipient,
-		Routes: []event.OfferedRoute{}, SupportReference: l.Facts.SupportReference, ExpiresAt: l.Facts.ExpiresAt,
+		State: string(l.State), Label: l.Facts.Label, Routes: []event.OfferedRoute{}, SupportReference: l.Facts.SupportReference, ExpiresAt: l.Facts.ExpiresAt,
 		Deliveries: []event.DeliveryState{}, Waiting: l.Waiting,
 	}
-	for _, r := range l.Facts.Routes[1:] {
+	for i, r := range l.Facts.Routes { // A sign-in that needed no code has none.
+		if i == 0 {
+			reply.Channel, reply.Recipient = r.Channel, r.Recipient
+			continue
+		}
 		reply.Routes = append(reply.Routes, event.OfferedRoute{Channel: r.Channel, Recipient: r.Recipient})
 	}
 	last := challenge.LastResend(l.Facts.ExpiresAt)
 	if l.State == challenge.Pending {
+		if s := l.Facts.Skip; s != nil {
+			reply.Skip = &event.SkipOffer{Left: s.Left, EnforceAt: s.EnforceAt}
+		}
 		reply.ChecksLeft = l.WrongMax - l.Wrong
 		if l.Sends < l.SendMax && l.Now.Before(last) && l.ResendAt.Before(last) {
 			at := l.ResendAt

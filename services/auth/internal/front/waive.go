@@ -1,0 +1,133 @@
+package front
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"time"
+
+	"doorcode/pkg/challenge"
+	"doorcode/pkg/event"
+	"doorcode/pkg/limit"
+	"doorcode/pkg/otp"
+	"doorcode/pkg/postgres"
+	"doorcode/pkg/rollout"
+)
+
+// Waived is the answer to a skip: the way on without the code.
+type Waived struct {
+	Outcome   string `json:"outcome"` // always waived
+	Assertion string `json:"assertion"`
+}
+
+// Skip lets a person go on without the code of a challenge that may be skipped. The verifier counts the skips and signs the
+// assertion, which says that nothing was proved beside the password.
+func (f *Front) Skip(ctx context.Context, call Call, handle string) (Waived, error) {
+	_, fe, err := f.admit(ctx, call, handle)
+	if err != nil {
+		return Waived{}, err
+	}
+	var reply event.CheckReply
+	err = f.ask(ctx, event.VerbSkip, event.HandleRequest{Handle: handle, FrontEnd: fe.ID}, &reply, checkTries)
+	if err != nil {
+		return Waived{}, err
+	}
+	return Waived{Outcome: string(challenge.Waived), Assertion: reply.Assertion}, nil
+}
+
+// needs says whether a sign-in needs its code already. What is not known is enforced: a row of the roll-out that we did not
+// write raises the alarm and asks for the code.
+func (f *Front) needs(ctx context.Context, facts postgres.CreateFacts, r CreateRequest) (rollout.Decision, error) {
+	required := rollout.Decision{Kind: rollout.Required, Why: rollout.WhyEnforced}
+	if !facts.Staged {
+		return required, nil
+	}
+	var browser []byte
+	if r.Client != nil {
+		browser = f.browser(r.Workspace, r.Login, r.Client.BrowserID)
+	}
+	known, err := f.directory.RolloutFacts(ctx, r.Workspace, r.Login, browser)
+	var broken *postgres.IntegrityError
+	switch {
+	case errors.As(err, &broken):
+		f.Alarm(ctx, broken.Table)
+		return required, nil
+	case err != nil:
+		return required, f.translate(ctx, err)
+	}
+	return rollout.Decide(known), nil
+}
+
+// waive has the verifier record a sign-in that needs no code, and answers with its assertion. No code is drawn, nothing is
+// sent and no limit is taken. Its id and its support reference follow from the request's name, so that a repeat is the same
+// sign-in.
+func (f *Front) waive(ctx context.Context, d draft) (Created, error) {
+	_, sum := f.keys.Idempotency.MAC("doorcode waived v1", []byte(d.id))
+	id := base64.RawURLEncoding.EncodeToString(sum[:challenge.IDSize])
+	handle, err := challenge.Handle{Challenge: id}.Encode(f.keys.Handle) // Its event is in no stream.
+	if err != nil {
+		return Created{}, err
+	}
+	q := event.WaiveRequest{
+		Challenge: id, Workspace: d.request.Workspace, Login: d.request.Login, LoginVersion: d.facts.Budget.Version,
+		FrontEnd: d.facts.FrontEnd.ID, SupportReference: challenge.ReferenceOf(sum[challenge.IDSize:]), CreatedAt: d.facts.Now,
+	}
+	q.Network, q.Agent, q.Browser = f.visitor(d.request)
+	q.Waiver = *f.leave(d, id, q.FrontEnd)
+	var reply event.CheckReply
+	err = f.ask(ctx, event.VerbWaive, q, &reply, checkTries)
+	if err != nil {
+		return Created{}, err
+	}
+	f.log.InfoContext(ctx, "sign-in waived", "challenge", id, "workspace", q.Workspace, "login", q.Login, "front_end", q.FrontEnd,
+		"why", q.Waiver.Why)
+	return Created{
+		Decision: string(rollout.NotRequired), Handle: handle, SupportReference: challenge.ShowReference(q.SupportReference),
+		Reason: q.Waiver.Why, Assertion: reply.Assertion, EnforceAt: q.Waiver.EnforceAt,
+	}, nil
+}
+
+// leave is that to go on without the code of a challenge, or nil when it is required.
+func (f *Front) leave(d draft, id, frontEnd string) *event.Waiver {
+	if d.needs.Kind != rollout.NotRequired && d.needs.Kind != rollout.Skippable {
+		return nil
+	}
+	w := otp.Waiver{
+		Binding: otp.Binding{
+			Challenge: id, Workspace: d.request.Workspace, Login: d.request.Login, LoginVersion: d.facts.Budget.Version,
+			FrontEnd: frontEnd, Purpose: string(challenge.SignIn),
+		},
+		Why: string(d.needs.Why), Skips: d.needs.Skips,
+	}
+	key, mac := w.Seal(f.keys.Digest)
+	return &event.Waiver{Why: w.Why, Skips: w.Skips, Key: key, MAC: mac, Left: d.needs.Left, EnforceAt: orNone(d.needs.EnforceAt)}
+}
+
+// visitor is what the front-end said about the browser, as far as it is kept.
+func (f *Front) visitor(r CreateRequest) (network, agentName string, browser []byte) {
+	address, known := r.address()
+	if known {
+		network = limit.Network(address)
+	}
+	if c := r.Client; c != nil {
+		agentName, browser = agent(c.UserAgent), f.browser(r.Workspace, r.Login, c.BrowserID)
+	}
+	return network, agentName, browser
+}
+
+// orNone is a time in UTC, or none.
+func orNone(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	u := t.UTC()
+	return &u
+}
+
+// skipOf is the skip of a challenge as a person may see it, or nil.
+func skipOf(w *event.Waiver) *event.SkipOffer {
+	if w == nil {
+		return nil
+	}
+	return &event.SkipOffer{Left: w.Left, EnforceAt: utc(w.EnforceAt)}
+}
