@@ -3,10 +3,6 @@ package postgres
 import (
 	"context"
 	"time"
-
-	"github.com/jackc/pgx/v5"
-
-	"doorcode/pkg/rollout"
 )
 
 // AgeWave moves the dates of a wave back and makes its MAC again, as if it had been put then.
@@ -19,16 +15,5 @@ func (d *Directory) AgeWave(ctx context.Context, id string, by time.Duration) er
 		before := w
 		w.AnnounceAt, w.GraceAt, w.EnforceAt = w.AnnounceAt.Add(-by), w.GraceAt.Add(-by), w.EnforceAt.Add(-by)
 		return t.rewriteWave(ctx, "test", before, w)
-	})
-}
-
-// HoldWave keeps the row of a wave until the end of fn.
-func (d *Directory) HoldWave(ctx context.Context, id string, fn func(rollout.Wave)) error {
-	return d.db.inTx(ctx, pgx.TxOptions{}, func(tx pgx.Tx) error {
-		w, _, err := scanWave(d.rows, tx.QueryRow(ctx, `SELECT `+waveColumns+` FROM rollout_waves WHERE id = $1 FOR UPDATE`, id))
-		if err == nil {
-			fn(w)
-		}
-		return err
 	})
 }
