@@ -44,9 +44,9 @@ type RolloutOrder struct {
 
 // WaveChange is what became of a wave.
 type WaveChange struct {
-	Wave rollout.Wave
-	At   time.Time // the database's, after the wave was locked
-	Made bool      // there was none of that id
+	Wave, Before rollout.Wave // as it is, and as it was; the zero one when it was made
+	At           time.Time    // the database's, after the wave was locked
+	Made         bool         // there was none of that id
 }
 
 // PutWave makes a wave or moves the one that is there: wish gets the one that is there, or one that has an id alone, and
@@ -76,7 +76,7 @@ func (d *Directory) PutWave(ctx context.Context, o RolloutOrder, id string, wish
 		if err != nil {
 			return err
 		}
-		c = WaveChange{Wave: to, At: t.at}
+		c = WaveChange{Wave: to, Before: before, At: t.at}
 		if to == before {
 			return nil
 		}
@@ -122,7 +122,7 @@ func (d *Directory) turnWave(ctx context.Context, o RolloutOrder, id, kind strin
 		if err != nil {
 			return err
 		}
-		c = WaveChange{Wave: to, At: t.at}
+		c = WaveChange{Wave: to, Before: before, At: t.at}
 		return t.rewriteWave(ctx, kind, before, to)
 	})
 	if err != nil {

@@ -18,8 +18,8 @@ import (
 
 // Refusals of a join or a leave that a *WorkspacesError names workspaces with; ErrNoWorkspace is a further one.
 var (
-	ErrPlaced  = errors.New("a workspace is in one wave, and another has it")
-	ErrNotHere = errors.New("it is not in the wave")
+	ErrPlaced  = errors.New("in another wave already")
+	ErrNotHere = errors.New("not in the wave")
 	ErrNobody  = errors.New("no workspace is named")
 )
 
