@@ -69,6 +69,9 @@ func TestRun_EndsWithTwoForWhatItDoesNotUnderstand(t *testing.T) {
 		{"country", "stop", "nl", "-reason", "pumping"},
 		{"country", "stop", "ZZ", "-reason", "pumping"},
 		{"country", "allow", "NL", "-reason", ""},
+		{"rollout"},
+		{"rollout", "stop"},
+		{"rollout", "show", "one"},
 	} {
 		o.refused(t, 2, "doorcodectl -h", args...)
 	}

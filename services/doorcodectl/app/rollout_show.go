@@ -90,7 +90,7 @@ func (c command) showPlace(ctx context.Context, d *postgres.Directory, workspace
 	case s.Broken != "":
 		c.printf("a row of %s is not as it was written: until it is mended a code is required\n", s.Broken)
 	case s.Place.Wave == nil:
-		c.printf("it is in no wave: a code is required\n")
+		c.printf("it is in no wave: a code is required unless it is exempt\n")
 	default:
 		c.printf("wave %s: %s\n", s.Place.Wave.ID, describe(*s.Place.Wave, s.At))
 		c.printf("it joined %s: a login that was made later needs a code\n", stamp(s.Place.JoinedAt))
