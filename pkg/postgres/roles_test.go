@@ -40,6 +40,13 @@ func TestP10_EachRoleDoesItsJobAndNothingElse(t *testing.T) {
 			"UPDATE front_ends SET scopes = '{directory}'",
 			"SELECT nextval('stream_numbers')",
 			"SELECT ensure_audit_partitions()",
+			"INSERT INTO rollout_waves (id) VALUES ('x')",
+			"UPDATE rollout_waves SET enforce_at = 'infinity'",
+			"DELETE FROM rollout_waves",
+			"INSERT INTO rollout_places (workspace) VALUES ('x')",
+			"UPDATE rollout_places SET joined_at = now()",
+			"INSERT INTO rollout_exemptions (workspace) VALUES ('x')",
+			"UPDATE rollout_exemptions SET until = 'infinity'",
 		}},
 		"verifier": {own.VerifierConfig(), []string{
 			"SELECT main_email FROM workspaces",
@@ -60,6 +67,12 @@ func TestP10_EachRoleDoesItsJobAndNothingElse(t *testing.T) {
 			"SELECT * FROM settings_sessions",
 			"UPDATE sign_ins SET outcome = 'approved'",
 			"SELECT nextval('stream_numbers')",
+			"SELECT id FROM rollout_waves",
+			"SELECT workspace FROM rollout_places",
+			"DELETE FROM rollout_places",
+			"SELECT workspace FROM rollout_exemptions",
+			"DELETE FROM rollout_exemptions",
+			"INSERT INTO rollout_exemptions (workspace) VALUES ('x')",
 		}},
 	} {
 		t.Run(role, func(t *testing.T) {

@@ -8,6 +8,7 @@ package rollout
 import (
 	"errors"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -77,18 +78,32 @@ func (w Wave) clock(now time.Time) time.Time {
 
 // The errors of a change of a wave.
 var (
-	ErrTold     = errors.New("the people of the wave were told: its dates move later, and nobody joins or leaves")
+	ErrTold     = errors.New("the people of the wave were told: its dates move later alone, and nobody joins or leaves")
 	ErrPaused   = errors.New("the wave is paused")
 	ErrRunning  = errors.New("the wave is not paused")
 	ErrEnforced = errors.New("the wave is enforced")
+	ErrPast     = errors.New("the announcement would lie in the past: nobody was told, and nobody could join")
 )
 
 // Told reports whether the announcement has gone out.
 func (w Wave) Told(now time.Time) bool { return w.StageAt(now) != Scheduled }
 
-// Move returns the wave with other dates and skips. Once its people were told a date moves later and never earlier, one
-// that has passed stays, and skips do not become fewer (product.md R4.2). It fails with ErrWave, ErrTold, ErrPaused or
-// ErrEnforced.
+// Make returns the wave as a new one: it is not paused, and its announcement is still to come. It fails with ErrWave or
+// ErrPast.
+func (w Wave) Make(now time.Time) (Wave, error) {
+	w.PausedAt, w.Reason = time.Time{}, ""
+	switch {
+	case w.Validate() != nil:
+		return Wave{}, ErrWave
+	case w.Told(now):
+		return Wave{}, ErrPast
+	}
+	return w, nil
+}
+
+// Move returns the wave with other dates and skips. Before its people were told every date may be any that is to come;
+// from then on a date moves later and never earlier, one that has passed stays, and skips do not become fewer
+// (product.md R4.2). It fails with ErrWave, ErrPast, ErrTold, ErrPaused or ErrEnforced.
 func (w Wave) Move(to Wave, now time.Time) (Wave, error) {
 	next := w
 	next.AnnounceAt, next.GraceAt, next.EnforceAt, next.Skips = to.AnnounceAt, to.GraceAt, to.EnforceAt, to.Skips
@@ -100,7 +115,7 @@ func (w Wave) Move(to Wave, now time.Time) (Wave, error) {
 	case w.StageAt(now) == Enforced:
 		return Wave{}, ErrEnforced
 	case !w.Told(now):
-		return next, nil
+		return next.Make(now)
 	case !next.AnnounceAt.Equal(w.AnnounceAt), !later(w.GraceAt, next.GraceAt, now), !later(w.EnforceAt, next.EnforceAt, now),
 		next.Skips < w.Skips:
 		return Wave{}, ErrTold
@@ -181,12 +196,18 @@ func (e Exemption) Validate(ofLogin bool) error {
 	if ofLogin {
 		longest = LongestOfLogin
 	}
-	if !slices.Contains(Reasons(), e.Reason) || e.RequestedBy == "" || e.ApprovedBy == "" || e.RequestedBy == e.ApprovedBy ||
+	if !slices.Contains(Reasons(), e.Reason) || blank(e.RequestedBy) || blank(e.ApprovedBy) || same(e.RequestedBy, e.ApprovedBy) ||
 		e.Since.IsZero() || !e.Until.After(e.Since) || e.Until.Sub(e.Since) > longest {
 		return ErrExemption
 	}
 	return nil
 }
+
+// blank reports whether a name names nobody.
+func blank(name string) bool { return strings.TrimSpace(name) == "" }
+
+// same reports whether two names are of one person, who may have been written in two ways.
+func same(a, b string) bool { return strings.EqualFold(strings.TrimSpace(a), strings.TrimSpace(b)) }
 
 // holds reports whether an exemption counts at a moment.
 func (e *Exemption) holds(now time.Time, ofLogin bool) bool {

@@ -91,6 +91,34 @@ func TestWave_NeverComesEarlierOnceToldAndNeverGoesBack(t *testing.T) {
 	})
 }
 
+// A wave whose announcement has passed already would take nobody in, or have people told by nobody.
+func TestWave_IsAnnouncedInTheFutureAlone(t *testing.T) {
+	t.Parallel()
+	for at, want := range map[time.Duration]error{-day: nil, 0: rollout.ErrPast, day: rollout.ErrPast, 100 * day: rollout.ErrPast} {
+		w := wave()
+		w.PausedAt, w.Reason = day0.Add(-2*day), "of another one"
+		made, err := w.Make(day0.Add(at))
+		if !errors.Is(err, want) || want == nil && made != wave() {
+			t.Errorf("made after %v: %+v, %v", at, made, err)
+		}
+	}
+	_, err := rollout.Wave{ID: "one"}.Make(day0)
+	if !errors.Is(err, rollout.ErrWave) {
+		t.Errorf("without dates: %v", err)
+	}
+	early := wave()
+	early.AnnounceAt = day0.Add(-8 * day)
+	_, err = wave().Move(early, day0.Add(-7*day))
+	if !errors.Is(err, rollout.ErrPast) {
+		t.Errorf("moved into the past: %v", err)
+	}
+	early.AnnounceAt = day0.Add(-6 * day)
+	got, err := wave().Move(early, day0.Add(-7*day))
+	if err != nil || got != early {
+		t.Errorf("moved earlier before anybody was told: %+v, %v", got, err)
+	}
+}
+
 func TestResume_GivesBackThePause(t *testing.T) {
 	t.Parallel()
 	paused, err := wave().Pause(day0.Add(5*day), "the bounce gate failed")
@@ -145,6 +173,8 @@ func TestExemption_CountsAsItWasGivenAlone(t *testing.T) {
 	}
 	for name, change := range map[string]func(*rollout.Exemption){
 		"one person":       func(e *rollout.Exemption) { e.ApprovedBy = e.RequestedBy },
+		"one person twice": func(e *rollout.Exemption) { e.ApprovedBy = " Kim" },
+		"a blank":          func(e *rollout.Exemption) { e.ApprovedBy = " " },
 		"nobody approved":  func(e *rollout.Exemption) { e.ApprovedBy = "" },
 		"nobody asked":     func(e *rollout.Exemption) { e.RequestedBy = "" },
 		"another reason":   func(e *rollout.Exemption) { e.Reason = "emergency_account" },

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 
@@ -75,6 +76,30 @@ const usage = `doorcodectl, the commands of doorcode's operator
   doorcodectl country allow REGION -reason R
                                            take that back
   doorcodectl country list                 list the countries that are stopped
+  doorcodectl rollout wave -id ID -operator NAME [-announce T] [-grace T] [-enforce T] [-skips N]
+                                           make a wave of workspaces that come to codes together, or move the one that
+                                           is there: what no flag names stays. T is a time with its zone, such as
+                                           2026-09-01T09:00:00+02:00. From the announcement on dates move later alone.
+                                           Telling its people is yours to do
+  doorcodectl rollout join -wave ID -operator NAME (-workspaces FILE | -percent P) [-preview]
+                                           put workspaces into a wave until it is announced: those of a file, an id a
+                                           line, - for the standard input; or of those in no wave P per cent, of which
+                                           a greater P holds all of a smaller. -preview only lists whom it would take
+  doorcodectl rollout leave -wave ID -operator NAME -workspaces FILE
+                                           take workspaces out of a wave until it is announced; in no wave a code is
+                                           required
+  doorcodectl rollout pause -wave ID -operator NAME -reason R
+                                           have a wave stand still: its workspaces stay in their stage
+  doorcodectl rollout resume -wave ID -operator NAME
+                                           let it go on, later by as long as the pause was
+  doorcodectl rollout exempt -workspace W [-login L] -reason R -for DURATION -requested-by A -approved-by B -operator NAME
+                                           let a workspace, or one login, be without codes for at most 2160h, or 72h
+                                           for a login. R: single_sign_on, accessibility, contract, automation,
+                                           unreachable. A and B are two people
+  doorcodectl rollout end-exemption -workspace W [-login L] -operator NAME
+                                           end that at once
+  doorcodectl rollout show [-workspace W]  show the waves and how many workspaces stand in each stage; or the stage of
+                                           one, and why
 
 Exit codes: 0 done, 1 failed, 2 not understood.
 Settings are environment variables; README.md lists them.
@@ -86,6 +111,7 @@ var errUsage = errors.New("doorcodectl -h lists the commands")
 // command is one run of doorcodectl.
 type command struct {
 	cfg Config
+	in  io.Reader
 	out io.Writer
 }
 
@@ -139,6 +165,14 @@ func run(ctx context.Context, args, environ []string, out io.Writer) error {
 		{"country stop", command.stopCountry},
 		{"country allow", command.allowCountry},
 		{"country list", command.listCountries},
+		{"rollout wave", command.putWave},
+		{"rollout join", command.joinWave},
+		{"rollout leave", command.leaveWave},
+		{"rollout pause", command.pauseWave},
+		{"rollout resume", command.resumeWave},
+		{"rollout exempt", command.exempt},
+		{"rollout end-exemption", command.endExemption},
+		{"rollout show", command.showRollout},
 	} {
 		words := strings.Fields(known.words)
 		if len(args) < len(words) || !slices.Equal(args[:len(words)], words) {
@@ -148,7 +182,7 @@ func run(ctx context.Context, args, environ []string, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		return known.do(command{cfg: cfg, out: out}, ctx, args[len(words):])
+		return known.do(command{cfg: cfg, in: os.Stdin, out: out}, ctx, args[len(words):])
 	}
 	return fmt.Errorf("unknown command; %w", errUsage)
 }

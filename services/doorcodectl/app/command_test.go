@@ -15,6 +15,7 @@ func TestRun_ListsTheCommandsWhateverTheEnvironment(t *testing.T) {
 			"keys", "migrate", "streams apply", "api-key create", "api-key remove", "front-end create",
 			"dead-letters list", "dead-letters show", "dead-letters replay", "dead-letters discard", "advisories list",
 			"channel pause", "channel resume", "channel show", "country stop", "country allow", "country list",
+			"rollout wave", "rollout join", "rollout leave", "rollout pause", "rollout resume", "rollout exempt", "rollout end-exemption", "rollout show",
 		} {
 			if !strings.Contains(out, "doorcodectl "+command) {
 				t.Errorf("%v does not list %s", args, command)
@@ -68,6 +69,9 @@ func TestRun_EndsWithTwoForWhatItDoesNotUnderstand(t *testing.T) {
 		{"country", "stop", "nl", "-reason", "pumping"},
 		{"country", "stop", "ZZ", "-reason", "pumping"},
 		{"country", "allow", "NL", "-reason", ""},
+		{"rollout"},
+		{"rollout", "stop"},
+		{"rollout", "show", "one"},
 	} {
 		o.refused(t, 2, "doorcodectl -h", args...)
 	}
