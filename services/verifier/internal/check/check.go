@@ -87,6 +87,9 @@ func (c *Checker) Check(ctx context.Context, r event.CheckRequest) (event.CheckR
 	}
 	faultpoint.Hit("check.found")
 	facts := found.Facts
+	if len(facts.Routes) == 0 { // A sign-in that needed no code has none.
+		return event.CheckReply{}, refusalProblem(explanation{refusal: challenge.RefusedClosed})
+	}
 	question, err := c.question(facts, r)
 	if err != nil {
 		return event.CheckReply{}, err
