@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -354,4 +355,76 @@ func TestKeysOnDisk_MatchTheAssertionsOfTheClient(t *testing.T) {
 	if err != nil {
 		t.Errorf("keys changed on disk: %v", err)
 	}
+}
+
+// Who needs no code is let in on an assertion as well, which says so; one that says both or neither is none.
+func TestWaived_ReturnsThePersonWhoNeededNoCode(t *testing.T) {
+	t.Parallel()
+	keys := newKeys(t)
+	waiver := good()
+	waiver.Channel, waiver.Waived = "", "not_yet"
+	signed, err := keys.Sign(waiver)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := fmt.Sprintf(`{"decision":"not_required","handle":%q,"support_reference":"4F72-KQ9R","reason":"not_yet","assertion":%q,"enforce_at":"2026-06-10T08:00:00Z"}`, handleOf(t), signed)
+	d := &doorcode{keys: keys, answer: say(http.StatusCreated, body)}
+	c := d.start(t, approvedAt())
+	ch, err := c.Create(t.Context(), Request{Workspace: "acme", Login: "jo"})
+	if err != nil || ch.Decision != NotRequired || ch.Reason != "not_yet" || ch.EnforceAt == nil {
+		t.Fatalf("%+v, %v", ch, err)
+	}
+	p, err := c.Waived(t.Context(), ch)
+	if err != nil || p.Login != "jo" || p.Reason != "not_yet" || len(p.Methods) != 0 || p.Channel != "" {
+		t.Errorf("person %+v, %v", p, err)
+	}
+	proof, err := keys.Sign(good())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, assertion := range map[string]string{"none": "", "unsigned": signed[:strings.LastIndex(signed, ".")+1], "of another key": sign(t, newKeys(t), waiver)} {
+		ch.Assertion = assertion
+		_, err = c.Waived(t.Context(), ch)
+		if !errors.Is(err, ErrAssertion) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	ch.Handle, ch.Assertion = strings.Replace(ch.Handle, ch.Handle[4:8], "BBBB", 1), proof
+	_, err = c.Waived(t.Context(), ch)
+	if !errors.Is(err, ErrAssertion) {
+		t.Errorf("another sign-in: %v", err)
+	}
+}
+
+func TestSkip_ReturnsThePersonOrTheRefusal(t *testing.T) {
+	t.Parallel()
+	keys := newKeys(t)
+	waiver := good()
+	waiver.Channel, waiver.Waived = "", "grace"
+	var path string
+	d := &doorcode{keys: keys, answer: func(w http.ResponseWriter, r *http.Request) {
+		path = r.URL.Path
+		approve(t, keys, waiver)(w, r)
+	}}
+	handle := handleOf(t)
+	p, err := d.start(t, approvedAt()).Skip(t.Context(), handle)
+	if err != nil || p.Reason != "grace" || len(p.Methods) != 0 || path != "/v1/challenges/"+handle+"/skip" {
+		t.Errorf("person %+v, %v at %s", p, err, path)
+	}
+	d = &doorcode{keys: keys, answer: say(http.StatusConflict, `{"code":"not_skippable","detail":"no"}`)}
+	_, err = d.start(t, approvedAt()).Skip(t.Context(), handleOf(t))
+	var e *Error
+	if !errors.As(err, &e) || e.Code != "not_skippable" {
+		t.Errorf("a required code: %v", err)
+	}
+}
+
+// sign is an assertion of the claims.
+func sign(t *testing.T, keys *assertion.Keys, c assertion.Claims) string {
+	t.Helper()
+	signed, err := keys.Sign(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signed
 }

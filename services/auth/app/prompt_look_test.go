@@ -82,6 +82,10 @@ func looks() []look {
 		{"sending", delivery("sending", "Sending takes longer than usual; we keep trying."), nil},
 		{"accepted", nil, nil},
 		{"waiting", func(s *scene) { s.state.Waiting = 2 }, nil},
+		{"skippable", offered(3, new(time.Date(2026, time.October, 6, 7, 0, 0, 0, time.UTC))), nil},
+		{"skippable-last", offered(1, nil), nil},
+		{"skipped", offered(1, nil), func(b *browsertest.Tab) { b.Press("form.skip button") }},
+		{"waived", ended("waived"), nil},
 		{"delivered", delivery("delivered", "Accepted by example.com; if it is not in the inbox, look for it in the spam folder."), nil},
 		{"deferred", func(s *scene) { delivery("deferred", deferred)(s); other(s) }, nil},
 		{"failed", delivery("failed", refused), nil},
@@ -121,6 +125,7 @@ func looks() []look {
 func TestPrompt_EveryStateIsAccessibleAndFits(t *testing.T) {
 	t.Parallel()
 	s := play(t, nil)
+	s.skipping(t, nil)
 	b := browsertest.Open(t, browsertest.Options{NoScript: true, Insecure: true})
 	for _, l := range looks() {
 		s.serveAnew()
