@@ -244,24 +244,24 @@ func TestJoin_OfSeveralAtOnceOneTakesAWorkspace(t *testing.T) {
 	}
 }
 
-// A workspace that is removed while it joins is in no wave, or cannot join: no place outlives it.
-func TestJoin_AndARemovalLeaveNoPlaceBehind(t *testing.T) {
+// A workspace that is removed while it joins or is exempted is forgotten: nothing about it outlives it.
+func TestJoin_AndARemovalLeaveNothingBehind(t *testing.T) {
 	t.Parallel()
 	r := rollOut(t)
 	r.put(t, "one")
 	for i := range 8 {
 		id := fmt.Sprint("ws-", i)
 		r.workspaces(t, id)
-		together(t, 2, postgres.ErrNoWorkspace, func(i int) error {
-			return patiently(func() error {
-				if i == 0 {
-					return r.directory.RemoveWorkspace(t.Context(), by(), id)
-				}
+		acts := []func() error{
+			func() error { return r.directory.RemoveWorkspace(t.Context(), by(), id) },
+			func() error {
 				return second(r.owner.Join(t.Context(), robin(), "one", postgres.Pick{Workspaces: []string{id}}))
-			})
-		})
+			},
+			func() error { return second(r.owner.Exempt(t.Context(), robin(), id, "anna", exemption(), day)) },
+		}
+		together(t, len(acts), postgres.ErrNoWorkspace, func(i int) error { return patiently(acts[i]) })
 	}
-	if n := r.count(t, `SELECT count(*) FROM rollout_places`); n != 0 {
-		t.Errorf("%d places outlived their workspaces", n)
+	if n := r.count(t, `SELECT (SELECT count(*) FROM rollout_places) + (SELECT count(*) FROM rollout_exemptions)`); n != 0 {
+		t.Errorf("%d rows outlived their workspaces", n)
 	}
 }

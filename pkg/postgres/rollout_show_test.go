@@ -267,14 +267,17 @@ func TestRollout_CountsEachStage(t *testing.T) {
 		r.join(t, wave, []string{"d", "e", "w"}[i])
 		r.age(t, wave, time.Duration(8+7*i)*day)
 	}
-	_, err := r.owner.Exempt(t.Context(), robin(), "c", "", exemption(), day)
-	if err != nil {
-		t.Fatal(err)
+	for _, id := range []string{"b", "c"} {
+		_, err := r.owner.Exempt(t.Context(), robin(), id, "", exemption(), day)
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 	r.db.Exec(t, `UPDATE rollout_waves SET skips = 100 WHERE id = 'edited'`)
+	r.db.Exec(t, `UPDATE rollout_exemptions SET until = until + interval '1 day' WHERE workspace = 'b'`)
 	got, err := r.owner.Rollout(t.Context())
-	want := map[rollout.Stage]int{rollout.Scheduled: 2, rollout.Announced: 1, rollout.Grace: 1, rollout.Enforced: 2, rollout.Exempt: 1}
-	if err != nil || !maps.Equal(got.Stages, want) || got.Workspaces != 7 || got.Broken != 1 {
+	want := map[rollout.Stage]int{rollout.Scheduled: 1, rollout.Announced: 1, rollout.Grace: 1, rollout.Enforced: 3, rollout.Exempt: 1}
+	if err != nil || !maps.Equal(got.Stages, want) || got.Workspaces != 7 || got.Broken != 2 {
 		t.Errorf("%+v, %v", got, err)
 	}
 	var waves []string

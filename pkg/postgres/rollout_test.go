@@ -220,6 +220,27 @@ func TestWaves_AreMadeOnce(t *testing.T) {
 	}
 }
 
+// Of several who turn a wave at once each sees what the one before has made of it.
+func TestWaves_ArePausedOnce(t *testing.T) {
+	t.Parallel()
+	r := rollOut(t)
+	r.put(t, "one")
+	for range 4 {
+		good := together(t, 6, rollout.ErrPaused, func(int) error {
+			return patiently(func() error { return second(r.owner.PauseWave(t.Context(), robin(), "one")) })
+		})
+		resumed := together(t, 6, rollout.ErrRunning, func(int) error {
+			return patiently(func() error { return second(r.owner.ResumeWave(t.Context(), robin(), "one")) })
+		})
+		if good != 1 || resumed != 1 {
+			t.Errorf("%d paused it, and %d had it go on", good, resumed)
+		}
+	}
+	if n := r.count(t, `SELECT count(*) FROM audit WHERE kind IN ('rollout.v1.wave_paused', 'rollout.v1.wave_resumed')`); n != 8 {
+		t.Errorf("%d are on record", n)
+	}
+}
+
 // patiently tries again while another holds the rows: an operator would.
 func patiently(fn func() error) error {
 	for range 200 {
