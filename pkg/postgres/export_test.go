@@ -127,3 +127,6 @@ func (d *Directory) AgeFactor(ctx context.Context, ref FactorRef, by time.Durati
 		return t.writeFactor(ctx, f)
 	})
 }
+
+// AuditPage is how many rows of an export are in memory at once.
+const AuditPage = auditPage
