@@ -15,6 +15,7 @@ func TestRun_ListsTheCommandsWhateverTheEnvironment(t *testing.T) {
 			"keys", "migrate", "streams apply", "api-key create", "api-key remove", "front-end create",
 			"dead-letters list", "dead-letters show", "dead-letters replay", "dead-letters discard", "advisories list",
 			"channel pause", "channel resume", "channel show", "country stop", "country allow", "country list",
+			"audit export",
 		} {
 			if !strings.Contains(out, "doorcodectl "+command) {
 				t.Errorf("%v does not list %s", args, command)
@@ -68,6 +69,20 @@ func TestRun_EndsWithTwoForWhatItDoesNotUnderstand(t *testing.T) {
 		{"country", "stop", "nl", "-reason", "pumping"},
 		{"country", "stop", "ZZ", "-reason", "pumping"},
 		{"country", "allow", "NL", "-reason", ""},
+		{"audit"},
+		{"audit", "export"},
+		{"audit", "export", "-from", "2026-06-01"},
+		{"audit", "export", "-operator", "anna"},
+		{"audit", "export", "-operator", "anna@acme.example", "-from", "2026-06-01"},
+		{"audit", "export", "-operator", "", "-from", "2026-06-01"},
+		{"audit", "export", "-operator", "anna", "-from", "yesterday"},
+		{"audit", "export", "-operator", "anna", "-from", "2026-06-01 08:00"},
+		{"audit", "export", "-operator", "anna", "-from", "2026-06-02", "-to", "2026-06-02"},
+		{"audit", "export", "-operator", "anna", "-from", "2026-06-01", "all"},
+		{"audit", "export", "-operator", "anna", "-from", "2026-06-01", "-format", "xml"},
+		{"audit", "export", "-operator", "anna", "-from", "2026-06-01", "-kind", "challenge"},
+		{"audit", "export", "-operator", "anna", "-from", "2026-06-01", "-workspace", "a/b"},
+		{"audit", "export", "-operator", "anna", "-from", "2026-06-01", "-challenge", ""},
 	} {
 		o.refused(t, 2, "doorcodectl -h", args...)
 	}
