@@ -69,7 +69,7 @@ SELECT id, at, kind, coalesce(workspace, ''), coalesce(login, ''), coalesce(chal
  ORDER BY at, id COLLATE "C"`
 
 // ExportAudit gives a sink every row of the audit that a query asks for, by time and id, as one snapshot has them: what
-// is recorded later with an earlier time is in a later export. No more than a page of rows is held.
+// is recorded later with an earlier time is in a later export of that time. No more than a page of rows is held.
 //
 // Nobody exports unseen: that it began is committed, in the operator's name, before the first row is read; that it
 // ended, with the number of rows and the sink's sum, before it returns. A To that is in the future becomes now, by the

@@ -288,7 +288,7 @@ func TestExportAudit_HoldsAPageOfRowsAndNoMore(t *testing.T) {
 }
 
 // What whoever exports the audit may write is that they did, and the record of it keeps its form.
-// It shows SEC-48 and SEC-63 of deploy/SECURITY.md.
+// It shows SEC-63 of deploy/SECURITY.md.
 func TestP10_TheAuditorReadsTheAuditAndNothingElse(t *testing.T) {
 	t.Parallel()
 	own := pgtest.Open(t)

@@ -79,7 +79,8 @@ func putRows(t *testing.T, db *pgtest.Database) {
 		('c', '2026-03-02 21:59:59.999999Z', 'directory.v1.login_put', 'acme', 'jo', NULL, E'\rx', '{"recipient": "j•••@acme.example", "bob@acme.example": {"at": "2026-03-02T12:00:00+02:00", "list": ["+31612345678"]}}')`)
 }
 
-// The bytes of an export are fixed: two of them can be compared, and so can an export and its sum.
+// The bytes of an export are fixed: two of them can be compared, and so can an export and its sum. What somebody typed
+// into a reason leaves no more than a mask of an address. It shows SEC-64 of deploy/SECURITY.md.
 func TestAuditExport_WritesALineARowAndATrailer(t *testing.T) {
 	t.Parallel()
 	o, db := atAudit(t)
@@ -142,7 +143,7 @@ func TestAuditExport_OfNothingIsATrailer(t *testing.T) {
 }
 
 // Whoever exports needs no more than the auditor's role, and is on record with what they took.
-// It shows SEC-48 and SEC-62 of deploy/SECURITY.md.
+// It shows SEC-62 of deploy/SECURITY.md.
 func TestAuditExport_IsTheAuditorsAndOnRecord(t *testing.T) {
 	t.Parallel()
 	o, db := atAudit(t)
