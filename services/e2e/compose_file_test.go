@@ -43,6 +43,7 @@ type container struct {
 	Secrets         []string
 	Networks        []string
 	NetworkMode     string `yaml:"network_mode"`
+	Profiles        []string // a container with one runs only when it is asked for
 	Ports           []string
 	Healthcheck     *struct {
 		Test              []string
