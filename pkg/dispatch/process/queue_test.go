@@ -13,8 +13,8 @@ import (
 	"doorcode/pkg/event"
 )
 
-// shown returns the figures of the queue by name and state, for a channel.
-func shown(t *testing.T, reg *prometheus.Registry, c delivery.Channel) map[string]float64 {
+// shown returns the figures of the queue of SMS by name and state.
+func shown(t *testing.T, reg *prometheus.Registry) map[string]float64 {
 	t.Helper()
 	families, err := reg.Gather()
 	if err != nil {
@@ -31,7 +31,7 @@ func shown(t *testing.T, reg *prometheus.Registry, c delivery.Channel) map[strin
 				switch {
 				case l.GetName() == "state":
 					name += " " + l.GetValue()
-				case l.GetName() != "channel" || l.GetValue() != string(c):
+				case l.GetName() != "channel" || l.GetValue() != string(delivery.SMS):
 					t.Errorf("%s has the label %s", f.GetName(), l)
 				}
 			}
@@ -47,7 +47,7 @@ func TestQueue_ShowsWhatWaitsForAChannelThatIsHeldBack(t *testing.T) {
 	cfg := sample(t, w, delivery.SMS)
 	reg := cfg.Telemetry.Registry
 	p := build(t, cfg)
-	if all := shown(t, reg, delivery.SMS); len(all) != 0 {
+	if all := shown(t, reg); len(all) != 0 {
 		t.Errorf("before the start, %v is known", all)
 	}
 	err := w.Admin().Pause(t.Context(), event.StreamChallenges, name(delivery.SMS), time.Now().Add(time.Hour))
@@ -70,7 +70,7 @@ func TestQueue_ShowsWhatWaitsForAChannelThatIsHeldBack(t *testing.T) {
 	}
 	w.Issue(t, auth, dispatchtest.Order{Channel: delivery.Email, Recipient: "jo@acme.example"}) // Not of this queue.
 	want := map[string]float64{"doorcode_delivery_pending waiting": 3, "doorcode_delivery_pending taken": 0, "doorcode_delivery_paused": 1}
-	if all := shown(t, reg, delivery.SMS); fmt.Sprint(all) != fmt.Sprint(want) {
+	if all := shown(t, reg); fmt.Sprint(all) != fmt.Sprint(want) {
 		t.Errorf("the queue shows %v, want %v", all, want)
 	}
 	err = w.Admin().Resume(t.Context(), event.StreamChallenges, name(delivery.SMS))
@@ -78,7 +78,7 @@ func TestQueue_ShowsWhatWaitsForAChannelThatIsHeldBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	bustest.Wait(t, "an empty queue", func() bool {
-		all := shown(t, reg, delivery.SMS)
+		all := shown(t, reg)
 		for _, n := range all {
 			if n != 0 {
 				return false
@@ -87,7 +87,7 @@ func TestQueue_ShowsWhatWaitsForAChannelThatIsHeldBack(t *testing.T) {
 		return len(all) == len(want)
 	})
 	w.Stop(t)
-	if all := shown(t, reg, delivery.SMS); len(all) != 0 {
+	if all := shown(t, reg); len(all) != 0 {
 		t.Errorf("without a bus, %v is known", all)
 	}
 }
