@@ -31,7 +31,7 @@ func TestRules_TellSomebodyWhatToDo(t *testing.T) {
 		}
 		names[r.name()] = true
 		if r.Record != "" {
-			if !regexp.MustCompile(`^[a-z_]+:doorcode_[a-z_]+:[a-z0-9_]+$|^doorcode:[a-z_]+:[a-z0-9_]+$`).MatchString(r.Record) || r.For != "" || r.Annotations.Runbook != "" {
+			if !regexp.MustCompile(`^[a-z_]+:doorcode_[a-z_]+:[a-z0-9_]+$`).MatchString(r.Record) || r.For != "" || r.Annotations.Runbook != "" {
 				t.Errorf("what is recorded as %s is no level:metric:operation, or alerts", r.Record)
 			}
 			continue

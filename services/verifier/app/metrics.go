@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"doorcode/pkg/challenge"
+	"doorcode/pkg/delivery"
 	"doorcode/pkg/problem"
 	"doorcode/pkg/telemetry"
 	"doorcode/services/verifier/internal/resend"
@@ -46,7 +47,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		checks:   counters("doorcode_checks_total", "Checks by answer; only approved and wrong_code were compared.", "answer", checkAnswers()),
 		resends:  counters("doorcode_resends_total", "Requests for one more message by answer.", "answer", resendAnswers()),
-		ended:    counters("doorcode_challenges_ended_total", "Challenges that this process ended, by state.", "state", endStates()),
+		ended:    endings(),
 		recorded: prometheus.NewCounter(prometheus.CounterOpts{Name: "doorcode_recorder_events_total", Help: "Events recorded, repetitions included."}),
 		dead: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "doorcode_dead_letters_total", Help: "Messages that could not be understood.",
@@ -77,6 +78,19 @@ func counters(name, help, label string, values []string) *prometheus.CounterVec 
 	return vec
 }
 
+// endings returns the counter of challenges that ended, with every channel and state.
+func endings() *prometheus.CounterVec {
+	vec := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "doorcode_challenges_ended_total", Help: "Challenges that this process ended, by the channel of their first message and by state.",
+	}, []string{"channel", "state"})
+	for _, c := range delivery.Channels() {
+		for _, s := range endStates() {
+			vec.WithLabelValues(string(c), s)
+		}
+	}
+	return vec
+}
+
 func checkAnswers() []string {
 	answers := []string{answerApproved, answerUnknown, problem.CodeInvalidRequest, problem.CodeUnavailable, answerInternal}
 	for _, r := range challenge.Refusals() {
@@ -98,7 +112,9 @@ func endStates() []string {
 }
 
 // end counts an ended challenge.
-func (m *metrics) end(s challenge.State) { m.ended.WithLabelValues(string(s)).Inc() }
+func (m *metrics) end(channel string, s challenge.State) {
+	m.ended.WithLabelValues(channel, string(s)).Inc()
+}
 
 // outbox shows what waits for the bus.
 func (m *metrics) outbox(waiting int, oldest time.Duration) {

@@ -38,12 +38,12 @@ type Sweep struct {
 
 	store   ender
 	log     *slog.Logger
-	ended   func(challenge.State)
+	ended   func(channel string, state challenge.State)
 	changed func(challenges ...string)
 }
 
 // NewSweep returns a sweep; ended is told of each end, and changed after each commit of the challenges that it ended.
-func NewSweep(s ender, log *slog.Logger, ended func(challenge.State), changed func(challenges ...string)) *Sweep {
+func NewSweep(s ender, log *slog.Logger, ended func(channel string, state challenge.State), changed func(challenges ...string)) *Sweep {
 	return &Sweep{store: s, log: log, ended: ended, changed: changed}
 }
 
@@ -73,7 +73,7 @@ func (s *Sweep) all(ctx context.Context, end func(context.Context, int) ([]postg
 		}
 		ids := make([]string, len(ended))
 		for i, e := range ended {
-			s.ended(e.State)
+			s.ended(e.Channel, e.State)
 			ids[i] = e.Challenge
 		}
 		if len(ended) > 0 {

@@ -11,6 +11,7 @@ import (
 	"doorcode/pkg/bus"
 	"doorcode/pkg/bus/bustest"
 	"doorcode/pkg/challenge"
+	"doorcode/pkg/delivery"
 	"doorcode/pkg/event"
 	"doorcode/pkg/event/eventtest"
 	"doorcode/pkg/postgres"
@@ -69,7 +70,11 @@ func TestSweep_EndsWithinASecondWhatIsOver(t *testing.T) {
 	var changed sync.Map
 	relay := upkeep.NewRelay(b.db, b.bus, b.log, func(int, time.Duration) {})
 	run(t, relay.Run)
-	sweep := upkeep.NewSweep(b.db, b.log, func(challenge.State) { ended.Add(1) }, func(ids ...string) {
+	sweep := upkeep.NewSweep(b.db, b.log, func(channel string, _ challenge.State) {
+		if channel == string(delivery.Email) {
+			ended.Add(1)
+		}
+	}, func(ids ...string) {
 		for _, id := range ids {
 			changed.Store(id, true)
 		}
@@ -114,7 +119,7 @@ func TestP1_ASweepThatCannotExpireStillCancels(t *testing.T) {
 	b.PG.Exec(t, `INSERT INTO outbox (id, type, source, subject, at, data) VALUES ($1, 'x', 'x', 'x', now(), '{}')`, expired.ID()+".expired")
 	b.PG.Exec(t, `UPDATE login_budgets SET version = 2`)
 	b.PG.Exec(t, `UPDATE challenges SET login_version = 2 WHERE id = $1`, expired.ID())
-	sweep := upkeep.NewSweep(b.db, b.log, func(challenge.State) {}, func(...string) {})
+	sweep := upkeep.NewSweep(b.db, b.log, func(string, challenge.State) {}, func(...string) {})
 	sweep.Done = func() { t.Error("a round that failed counts as done") }
 	err := sweep.Once(t.Context())
 	if err == nil {
