@@ -43,22 +43,26 @@ func Operations(reg *prometheus.Registry, ready func(context.Context) error) htt
 		}
 		writeJSON(w, `{"ready":true}`)
 	})
-	r.Handle(http.MethodGet, "/metrics", promhttp.HandlerFor(prometheus.Gatherers{reg, readiness(bounded)}, promhttp.HandlerOpts{Registry: reg}))
+	state, own := readiness()
+	metrics := promhttp.HandlerFor(prometheus.Gatherers{reg, own}, promhttp.HandlerOpts{Registry: reg})
+	r.HandleFunc(http.MethodGet, "/metrics", func(w http.ResponseWriter, req *http.Request) {
+		able := 1.0
+		if bounded(req.Context()) != nil {
+			able = 0
+		}
+		state.Set(able)
+		metrics.ServeHTTP(w, req)
+	})
 	return r
 }
 
-// readiness is a registry with the one gauge that asks ready whenever it is read.
-func readiness(ready func(context.Context) error) *prometheus.Registry {
-	own := prometheus.NewRegistry()
-	_ = own.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{ // An empty registry takes any name that is well formed.
+// readiness returns the gauge of readiness and a registry of its own: that of the process may have any other names.
+func readiness() (prometheus.Gauge, *prometheus.Registry) {
+	state, own := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "doorcode_ready", Help: "1 while the process can do its work, 0 otherwise; /readyz says why not.",
-	}, func() float64 {
-		if ready(context.Background()) != nil {
-			return 0
-		}
-		return 1
-	}))
-	return own
+	}), prometheus.NewRegistry()
+	_ = own.Register(state) // An empty registry takes any name that is well formed.
+	return state, own
 }
 
 // writeJSON answers with a fixed document.
