@@ -27,9 +27,9 @@ func (h *harness) sharing(t testing.TB) {
 	h.must(t, 201, put("/logins/anna", fields{"role": "owner", "locale": "nl"}))
 }
 
-// signedIn asks for a challenge of a login of w and puts it on record as one that a right code has ended, as the verifier
+// typed asks for a challenge of a login of w and puts it on record as one that a right code has ended, as the verifier
 // does. It returns the challenge and the event.
-func (h *harness) signedIn(t testing.TB, login string) (event.Issued, event.Event) {
+func (h *harness) typed(t testing.TB, login string) (event.Issued, event.Event) {
 	t.Helper()
 	h.must(t, 201, request{method: "POST", path: "/v1/challenges", body: fields{
 		"workspace": "w", "login": login, "client": fields{"address": "203.0.113.9", "user_agent": chrome},
@@ -90,7 +90,7 @@ func TestNotice_AUsedCodeIsToldToTheGroupAddressOnce(t *testing.T) {
 	second := h.replica(t)
 	want := map[string]string{}
 	for _, login := range []string{"anna", "bert", "anna"} {
-		c, e := h.signedIn(t, login)
+		c, e := h.typed(t, login)
 		want[c.Label] = map[string]string{"anna": "nl ", "bert": "en "}[login] + c.SupportReference
 		for i := range 3 {
 			h.say(t, fmt.Sprint(c.Challenge, i), e)
@@ -177,7 +177,7 @@ func TestNotice_AUsedCodeOfNoGroupIsToldToNobody(t *testing.T) {
 			if c.prepare != nil {
 				c.prepare(t, h)
 			}
-			_, e := h.signedIn(t, c.login)
+			_, e := h.typed(t, c.login)
 			if c.change != "" {
 				h.db.Exec(t, c.change)
 			}
@@ -242,7 +242,7 @@ func TestNotice_AUsedCodeThatDoesNotHoldIsToldToNobody(t *testing.T) {
 			t.Parallel()
 			h := start(t, nil)
 			h.sharing(t)
-			issued, e := h.signedIn(t, "anna")
+			issued, e := h.typed(t, "anna")
 			c.change(t, h, issued, &e)
 			h.say(t, "1", e)
 			h.heard(t)
@@ -279,7 +279,7 @@ func TestNotice_AUsedCodeIsToldWhoeverAndWhateverItWas(t *testing.T) {
 			t.Parallel()
 			h := start(t, nil)
 			h.sharing(t)
-			c, e := h.signedIn(t, "anna")
+			c, e := h.typed(t, "anna")
 			change(t, h)
 			h.say(t, "1", e)
 			h.heard(t)
@@ -299,7 +299,7 @@ func TestNotice_AUsedCodeIsToldAcrossANewAddressKey(t *testing.T) {
 	t.Parallel()
 	h := start(t, nil)
 	h.sharing(t)
-	_, e := h.signedIn(t, "anna")
+	_, e := h.typed(t, "anna")
 	ring, err := h.ring(t, "ADDRESS").Rotate()
 	if err != nil {
 		t.Fatal(err)
@@ -326,7 +326,7 @@ func TestNotice_ARightCodeThatIsNotUnderstoodBecomesADeadLetter(t *testing.T) {
 	t.Parallel()
 	h := start(t, nil)
 	h.sharing(t)
-	c, e := h.signedIn(t, "anna")
+	c, e := h.typed(t, "anna")
 	foreign, early, nothing := e, approved(t, c, time.Now().Add(time.Hour)), e
 	foreign.Subject = "another"
 	nothing.Data = json.RawMessage(`{}`)
@@ -349,7 +349,7 @@ func TestP7_AMissingConsumerOfCodesHoldsUpNoOtherNotice(t *testing.T) {
 	h.run(t)
 	h.key = h.frontEnd(t, frontend.FrontEnd{ID: "front", Scopes: []frontend.Scope{frontend.Challenges, frontend.Directory}, AllWorkspaces: true})
 	h.sharing(t)
-	_, e := h.signedIn(t, "anna")
+	_, e := h.typed(t, "anna")
 	h.say(t, "1", e)
 	h.say(t, "2", h.locked(t, "anna", "3"))
 	h.handled(t)
