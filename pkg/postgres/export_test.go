@@ -49,6 +49,7 @@ func OfOne(n int) map[string]Lookup {
 		"live":     {liveSQL, []any{ids[0]}},
 		"labels":   {liveLabelsSQL, []any{addresses}},
 		"standing": {standingSQL, []any{ids[0]}},
+		"used":     {usedCodeSQL, []any{ids[0], workspaces[0]}},
 		"cancel":   {cancelSQL, []any{Verifier, ids[0]}},
 		"resend": {resendSQL, []any{
 			ids[0], digests[0], 0, digests[0], 20, 60, []int64{30, 60, 120, 240, 240}, Verifier, 0, []byte("all"), "",
@@ -71,6 +72,7 @@ func Lookups(handed []byte) map[string]Lookup {
 		"clean limits":     {cleanLimitsSQL, []any{day, 500}},
 		"clean sign-ins":   {cleanSignInsSQL, []any{30 * day, 500}},
 		"clean removed":    {cleanRemovedSQL, []any{2 * day, 500}},
+		"used":             {usedCodeSQL, []any{"c1", "ws1"}},
 		"sign-ins":         {signInsSQL, []any{"ws1", "l1", 20}},
 		"placed":           {placedSQL, []any{[]string{"c1.approved", "c2.approved"}, []string{}}},
 	}

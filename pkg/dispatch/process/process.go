@@ -191,7 +191,7 @@ func (p *Process) write(notice string, c seal.Content) (message.Message, error) 
 	if notice != "" {
 		return p.cfg.Renderer.RenderNotice(message.Notice{
 			Kind: notice, At: c.CreatedAt, Reference: c.Reference, Workspace: c.Workspace, Locale: c.Locale,
-			Owner: c.Owner, Name: c.Name, To: c.To, Ending: c.Ending, Browser: c.Browser, System: c.System,
+			Owner: c.Owner, Label: c.Label, Name: c.Name, To: c.To, Ending: c.Ending, Browser: c.Browser, System: c.System,
 			Link: c.Link, Until: c.Until,
 		})
 	}
