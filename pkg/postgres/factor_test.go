@@ -285,6 +285,19 @@ func TestSEC38_AGroupAddressIsNoWayAroundTheUndo(t *testing.T) {
 	if err != nil || g.PassedAt.IsZero() {
 		t.Fatalf("the group: %+v, %v", g, err)
 	}
+	// What the host application knows of is neither put back, nor is the mark taken away.
+	for _, stale := range []account.Workspace{
+		{ID: "w", Name: "W", MainEmail: "office@example.com", Owner: "anna"}, {ID: "w", Name: "W", MainEmail: "new@example.org", Owner: "anna"},
+	} {
+		_, err = k.directory.PutWorkspace(t.Context(), factorBy(), stale)
+		if !errors.Is(err, postgres.ErrMainEmailKept) {
+			t.Errorf("a put of what was before: %v", err)
+		}
+	}
+	_, err = k.directory.PutWorkspace(t.Context(), postgres.Change{By: "front", KeepGroup: true}, account.Workspace{ID: "w", Name: "W", MainEmail: "new@example.org"})
+	if err != nil {
+		t.Errorf("a put of what is there: %v", err)
+	}
 	_, err = k.directory.RevertFactor(t.Context(), postgres.Change{By: postgres.Auth}, "w", f.ID)
 	if err != nil {
 		t.Errorf("undone: %v", err)
