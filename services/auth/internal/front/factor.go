@@ -76,6 +76,8 @@ type FactorChange struct {
 	AppliedAt *time.Time       `json:"applied_at"` // null until it takes effect
 	// Handle is that of the challenge, for the pages.
 	Handle string `json:"-"`
+	// Followed says that further changes would be undone with this one, for the page of an undo.
+	Followed bool `json:"-"`
 	// Round is how many challenges were asked for in this state.
 	Round int `json:"-"`
 }

@@ -1,0 +1,3 @@
+-- Which change a change of a factor took over from: its undo link lives as long as what the login has descends from it. The
+-- MAC of the row covers it; a row without one keeps the MAC that it has.
+ALTER TABLE factor_changes ADD COLUMN follows text NOT NULL DEFAULT '';
