@@ -93,7 +93,7 @@ type FactorStart struct {
 
 // StartFactor begins a change, of which nothing takes effect yet. One that is on its way is in the way, until it expires or
 // the login is changed otherwise. It fails with ErrNoWorkspace, ErrNoLogin, ErrFactorPending, an *IntegrityError, or a
-// refusal of account.FactorKind.Plan or Allowed; with ErrNoSession when the login has another version than the named one,
+// refusal of account.FactorKind.Plan or Allowed; with ErrNumberInUse, with ErrNoSession when the login has another version than the named one,
 // and with a *WaitError when MaxFactorsPerDay were begun.
 func (d *Directory) StartFactor(ctx context.Context, c Change, s FactorStart) (FactorChange, error) {
 	var f FactorChange
@@ -108,6 +108,9 @@ func (d *Directory) StartFactor(ctx context.Context, c Change, s FactorStart) (F
 		}
 		if err == nil && s.Version != 0 && s.Version != at.version {
 			err = ErrNoSession
+		}
+		if err == nil && next.Phone != "" && next.Phone != at.login.Phone {
+			err = t.takeNumber(ctx, at.login, next.Phone)
 		}
 		if err == nil {
 			err = t.clearFactors(ctx, at)
@@ -166,12 +169,23 @@ func (d *Directory) AskedFactor(ctx context.Context, c Change, ref FactorRef, st
 }
 
 // ApplyFactor lets a change take effect whose proof the challenge of that handle gave: the row of the directory with its
-// MAC, the login's new version, audit and outbox in one transaction. One that took effect already stays as it is. It
-// answers as ApproveFactor does.
+// MAC, the login's new version, audit and outbox in one transaction. One that took effect already stays as it is. When
+// others got its number meanwhile it is canceled, and returned so with ErrNumberInUse. It answers as ApproveFactor does.
 func (d *Directory) ApplyFactor(ctx context.Context, c Change, ref FactorRef, handle string) (FactorChange, error) {
-	return d.step(ctx, c, ref, func(ctx context.Context, t *directoryTx, at *factorLock, f *FactorChange) error {
+	var refused error
+	f, err := d.step(ctx, c, ref, func(ctx context.Context, t *directoryTx, at *factorLock, f *FactorChange) error {
 		if f.State != FactorProof || f.Handle != handle || handle == "" {
 			return nil
+		}
+		if number := f.takes(); number != "" {
+			err := t.takeNumber(ctx, at.login, number)
+			if errors.Is(err, ErrNumberInUse) {
+				f.State, refused = FactorCanceled, err
+				return t.recordFactor(ctx, event.FactorCanceled, *f, at.version)
+			}
+			if err != nil {
+				return err
+			}
 		}
 		line, err := t.factorLine(ctx, *f)
 		if err != nil {
@@ -180,6 +194,10 @@ func (d *Directory) ApplyFactor(ctx context.Context, c Change, ref FactorRef, ha
 		f.State, f.AppliedAt, f.Follows = FactorApplied, t.at, at.madeBy(line)
 		return t.give(ctx, at, *f, f.Next, event.FactorChanged)
 	})
+	if err == nil {
+		err = refused
+	}
+	return f, err
 }
 
 // CurrentFactor returns a change as it stands, and ends it when it cannot take effect any more. It answers as ApproveFactor

@@ -14,7 +14,8 @@ import (
 
 // RevertFactor undoes a change that took effect at most FactorUndo ago, when what the login has is what it made, or descends
 // from that by further changes: the login gets back what it had before. Those further changes are undone with it, and none of
-// them can be undone any more, so that whoever made them cannot take the undo back; what is on its way ends. It fails with
+// them can be undone any more, so that whoever made them cannot take the undo back; what is on its way ends. The number that
+// it gives back may serve as many logins as it likes by now: an undo is not refused for that. It fails with
 // ErrFactorOver for any other change, and as ApproveFactor does.
 func (d *Directory) RevertFactor(ctx context.Context, c Change, workspace, id string) (FactorChange, error) {
 	ref, err := d.factorRef(ctx, workspace, id)

@@ -173,7 +173,8 @@ func (f *Front) Login(ctx context.Context, call Call, workspace, id string) (Ent
 }
 
 // PutLogin makes or replaces a login. The directory raises its version when a code of it may now go elsewhere or mean
-// something else, so that none that is open stays good.
+// something else, so that none that is open stays good. A login that is made with a number which serves as many as it may is
+// refused with number_in_use: without the number it can be made, and its codes go by e-mail.
 func (f *Front) PutLogin(ctx context.Context, call Call, workspace, id string, r LoginRequest) (Entry[Login], error) {
 	fe, err := f.keeper(ctx, call, workspace)
 	if err != nil {
@@ -193,6 +194,9 @@ func (f *Front) PutLogin(ctx context.Context, call Call, workspace, id string, r
 	put, err := f.directory.PutLogin(ctx, postgres.Change{By: fe.ID, Match: call.Match, Invitation: r.Invitation}, l)
 	if errors.Is(err, postgres.ErrNoInvitation) || errors.Is(err, postgres.ErrInvitationUnfit) {
 		return Entry[Login]{}, unfitInvitation()
+	}
+	if errors.Is(err, postgres.ErrNumberInUse) {
+		return Entry[Login]{}, numberInUse()
 	}
 	if err != nil {
 		return Entry[Login]{}, f.translate(ctx, err)
