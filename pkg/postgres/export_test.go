@@ -81,6 +81,12 @@ func (db *DB) InTx(ctx context.Context, fn func(pgx.Tx) error) error {
 	return db.inTx(ctx, pgx.TxOptions{}, fn)
 }
 
+// LockNumber takes the lock of whoever gives a login a number.
+func LockNumber(ctx context.Context, tx pgx.Tx, number string) error {
+	_, err := tx.Exec(ctx, lockNumberSQL, numberLock, number)
+	return err
+}
+
 // MaxConns returns the size of the pool.
 func (db *DB) MaxConns() int32 { return db.pool.Config().MaxConns }
 

@@ -7,24 +7,25 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+
 	"doorcode/pkg/account"
 	"doorcode/pkg/postgres"
 )
 
-// crowd is a directory with six logins in two workspaces, and their names.
-func crowd(t *testing.T) (keeping, [][2]string) {
+// spread is a directory with a login in each of that many workspaces, whose changes wait for no other, and their names.
+func spread(t *testing.T, n int) (keeping, [][2]string) {
 	t.Helper()
 	k := keep(t)
-	_, err := k.directory.PutWorkspace(t.Context(), factorBy(), account.Workspace{ID: "v", Name: "V", MainEmail: "v@example.com"})
-	if err != nil {
-		t.Fatal(err)
-	}
 	var names [][2]string
-	for i := range 6 {
-		name := [2]string{[]string{"w", "v"}[i%2], fmt.Sprint("l", i)}
-		_, err = k.directory.PutLogin(t.Context(), factorBy(), account.Login{
-			Workspace: name[0], ID: name[1], Role: account.Member, Email: name[1] + "@example.com",
-		})
+	for i := range n {
+		name := [2]string{fmt.Sprint("w", i), fmt.Sprint("l", i)}
+		_, err := k.directory.PutWorkspace(t.Context(), factorBy(), account.Workspace{ID: name[0], Name: "W", MainEmail: "w@example.com"})
+		if err == nil {
+			_, err = k.directory.PutLogin(t.Context(), factorBy(), account.Login{
+				Workspace: name[0], ID: name[1], Role: account.Member, Email: name[1] + "@example.com",
+			})
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -32,6 +33,9 @@ func crowd(t *testing.T) (keeping, [][2]string) {
 	}
 	return k, names
 }
+
+// crowded is how many logins want one number at once.
+const crowded = 12
 
 // to is the change of a login to text messages to a number.
 func to(name [2]string, number string) postgres.FactorStart {
@@ -83,11 +87,11 @@ func atOnce(t *testing.T, n int, fn func(i int) error) (good int) {
 	return good
 }
 
-// product.md R7.3: a number serves three logins, whoever of six that prove it at once is first.
+// product.md R7.3: a number serves three logins, whoever of many that prove it at once is first.
 func TestApplyFactor_ANumberServesThreeLogins(t *testing.T) {
 	t.Parallel()
 	const number = "+12025550170"
-	k, names := crowd(t)
+	k, names := spread(t, crowded)
 	var waiting []postgres.FactorChange
 	for _, name := range names {
 		waiting = append(waiting, k.waiting(t, name, number))
@@ -99,7 +103,7 @@ func TestApplyFactor_ANumberServesThreeLogins(t *testing.T) {
 	if n := k.count(t, `SELECT count(*) FROM logins WHERE phone = $1`, number); good != 3 || n != 3 {
 		t.Errorf("%d were told so, %d got it", good, n)
 	}
-	if n := k.count(t, `SELECT count(*) FROM factor_changes WHERE state = 'canceled'`); n != 3 || k.events(t, "factor_canceled") != 3 {
+	if n := k.count(t, `SELECT count(*) FROM factor_changes WHERE state = 'canceled'`); n != crowded-3 || k.events(t, "factor_canceled") != crowded-3 {
 		t.Errorf("%d are canceled, and told %d times", n, k.events(t, "factor_canceled"))
 	}
 	var first, last *postgres.FactorChange
@@ -137,28 +141,54 @@ func TestApplyFactor_ANumberServesThreeLogins(t *testing.T) {
 func TestPutLogin_ANumberServesThreeLogins(t *testing.T) {
 	t.Parallel()
 	const number = "+12025550171"
-	k := keep(t)
+	k, names := spread(t, crowded)
 	login := func(i int) account.Login {
-		return account.Login{Workspace: "w", ID: fmt.Sprint("p", i), Role: account.Member, Email: "p@example.com", Phone: number, Channel: account.SMS}
+		return account.Login{Workspace: names[i][0], ID: "p", Role: account.Member, Email: "p@example.com", Phone: number, Channel: account.SMS}
 	}
 	put := func(i int) error {
 		_, err := k.directory.PutLogin(t.Context(), factorBy(), login(i))
 		return err
 	}
-	good := atOnce(t, 6, put)
+	good := atOnce(t, crowded, put)
 	if n := k.count(t, `SELECT count(*) FROM logins WHERE phone = $1`, number); good != 3 || n != 3 {
 		t.Errorf("%d were told so, %d got it", good, n)
 	}
-	if good := atOnce(t, 6, put); good != 3 {
+	if good := atOnce(t, crowded, put); good != 3 {
 		t.Errorf("%d of those that are there may be put again", good)
 	}
-	for i := range 6 {
+	for i := range crowded {
 		l := login(i)
 		l.Phone, l.Channel = "", ""
 		_, err := k.directory.PutLogin(t.Context(), factorBy(), l)
 		if err != nil {
 			t.Errorf("without a number: %v", err)
 		}
+	}
+}
+
+// While somebody else gives the number away, nobody counts who has it.
+func TestFactor_ANumberIsGivenByOneAtATime(t *testing.T) {
+	t.Parallel()
+	const number = "+12025550173"
+	k, names := spread(t, 2)
+	f := k.waiting(t, names[0], number)
+	err := k.auth.InTx(t.Context(), func(tx pgx.Tx) error {
+		err := postgres.LockNumber(t.Context(), tx, number)
+		if err != nil {
+			return err
+		}
+		_, err = k.directory.ApplyFactor(t.Context(), factorBy(), refOf(f), "proof")
+		if !postgres.IsContended(err) {
+			t.Errorf("a change does not wait: %v", err)
+		}
+		_, err = k.directory.PutLogin(t.Context(), factorBy(), account.Login{Workspace: names[1][0], ID: "p", Role: account.Member, Phone: number})
+		if !postgres.IsContended(err) {
+			t.Errorf("a put does not wait: %v", err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
