@@ -83,8 +83,7 @@ func (db *DB) InTx(ctx context.Context, fn func(pgx.Tx) error) error {
 
 // LockNumber takes the lock of whoever gives a login a number.
 func LockNumber(ctx context.Context, tx pgx.Tx, number string) error {
-	_, err := tx.Exec(ctx, lockNumberSQL, numberLock, number)
-	return err
+	return (&directoryTx{tx: tx}).lockName(ctx, numberLock, number)
 }
 
 // MaxConns returns the size of the pool.
