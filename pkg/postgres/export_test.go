@@ -86,6 +86,11 @@ func LockNumber(ctx context.Context, tx pgx.Tx, number string) error {
 	return (&directoryTx{tx: tx}).lockName(ctx, numberLock, number)
 }
 
+// LockSettings takes the lock of whoever makes a settings session of a login.
+func LockSettings(ctx context.Context, tx pgx.Tx, workspace, login string) error {
+	return (&directoryTx{tx: tx}).lockName(ctx, settingsLock, workspace+"/"+login)
+}
+
 // MaxConns returns the size of the pool.
 func (db *DB) MaxConns() int32 { return db.pool.Config().MaxConns }
 

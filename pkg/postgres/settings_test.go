@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
 
 	"doorcode/pkg/account"
 	"doorcode/pkg/postgres"
@@ -178,6 +179,20 @@ func TestMakeSettings_EndsTheOldest(t *testing.T) {
 	})
 	if n := k.count(t, `SELECT count(*) FROM settings_sessions WHERE login = 'anna'`); n != postgres.MaxSettings {
 		t.Errorf("%d live", n)
+	}
+	err = k.auth.InTx(ctx, func(tx pgx.Tx) error { // While somebody else makes one, nobody counts them.
+		err := postgres.LockSettings(ctx, tx, "w", "anna")
+		if err != nil {
+			return err
+		}
+		_, err = k.directory.MakeSettings(ctx, session("waits"), time.Minute)
+		if !postgres.IsContended(err) {
+			t.Errorf("it does not wait: %v", err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 	if n := k.count(t, `SELECT count(*) FROM audit WHERE kind = 'settings_session.v1.crowded_out' AND login = 'anna'`); n != more+1 {
 		t.Errorf("%d are on record", n)
