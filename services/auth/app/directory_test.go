@@ -79,7 +79,7 @@ func TestDirectory_ChangesOnlyWhatWasSeen(t *testing.T) {
 }
 
 // What people did to their main address is not undone by an application that has not heard of it, and is changed by one
-// that has.
+// that has. It shows SEC-37 of deploy/SECURITY.md.
 func TestDirectory_AStalePutLeavesTheMainAddress(t *testing.T) {
 	t.Parallel()
 	h := start(t, nil)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"doorcode/pkg/bus/bustest"
 	"doorcode/pkg/event"
 	"doorcode/pkg/provider/sandbox"
 )
@@ -140,6 +141,34 @@ func TestSEC38_AnUndoTakesLaterChangesAlong(t *testing.T) {
 		if m := w.notice(t, number, n); !strings.Contains(m.Text, "an e-mail address") {
 			t.Errorf("told is\n%s", m.Text)
 		}
+	}
+}
+
+// Codes that went away and came back by a second change go where they went all along: that address is not told of a loss.
+func TestSEC38_AnUndoOfTwoChangesTellsNobodyOfTheWayBack(t *testing.T) {
+	t.Parallel()
+	w := startWorld(t)
+	w.switched(t, phoneA)
+	_, field := undoLink(t, w.notice(t, bertAt, 1))
+	mails := w.Codes(bertAt)
+	c := w.begin(t, "bert", fields{"kind": "email"})
+	c = w.confirm(t, "bert", c, w.Code(t, phoneA, 2))
+	w.confirm(t, "bert", c, w.Code(t, bertAt, mails+1))
+	w.notice(t, phoneA, 1) // of the way back
+	pressed, _ := w.visit(t, "/undo", url.Values{"of": {field}}, publicO)
+	if pressed != 200 || w.reach(t, "bert") != "email " {
+		t.Errorf("answered %d, codes go by %s", pressed, w.reach(t, "bert"))
+	}
+	w.notice(t, phoneA, 2) // The phone has lost them once more.
+	bustest.Wait(t, "the second undone change is told to nobody", func() bool { return w.metric(t, "doorcode_notices_total", "ended") == 1 })
+	told := 0
+	for _, m := range w.Messages(t, bertAt, mails+2) {
+		if strings.Contains(m.Subject+m.Text, "sign-in codes go") {
+			told++
+		}
+	}
+	if told != 1 || w.recorded(t, event.FactorReverted) != 2 {
+		t.Errorf("the address is told %d times, %d changes were undone", told, w.recorded(t, event.FactorReverted))
 	}
 }
 
