@@ -83,6 +83,16 @@ func (db *DB) InTx(ctx context.Context, fn func(pgx.Tx) error) error {
 	return db.inTx(ctx, pgx.TxOptions{}, fn)
 }
 
+// LockNumber takes the lock of whoever gives a login a number.
+func LockNumber(ctx context.Context, tx pgx.Tx, number string) error {
+	return (&directoryTx{tx: tx}).lockName(ctx, numberLock, number)
+}
+
+// LockSettings takes the lock of whoever makes a settings session of a login.
+func LockSettings(ctx context.Context, tx pgx.Tx, workspace, login string) error {
+	return (&directoryTx{tx: tx}).lockName(ctx, settingsLock, workspace+"/"+login)
+}
+
 // MaxConns returns the size of the pool.
 func (db *DB) MaxConns() int32 { return db.pool.Config().MaxConns }
 

@@ -21,6 +21,7 @@ const (
 	CodeOverloaded          = "overloaded"
 	CodeChanged             = "changed"
 	CodeUnknownSettings     = "unknown_settings"
+	CodeMainEmailDiffers    = "main_email_differs"
 )
 
 // The answers of a create that are no problem codes: a challenge, and the same one once more.

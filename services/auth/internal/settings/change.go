@@ -167,7 +167,7 @@ func (h *Handler) refuseChange(a asked, err error) {
 	}
 	sentences := map[string]string{
 		front.CodeChangePending: "change.problem.pending", front.CodeChangeOver: "change.problem.over", front.CodeNothingToChange: "change.problem.nothing",
-		front.CodeNumberNotAllowed: "change.problem.country", front.CodeNotOwner: "change.problem.owner", front.CodeNotFresh: "change.problem.over",
+		front.CodeNumberNotAllowed: "change.problem.country", front.CodeNumberInUse: "change.problem.inuse", front.CodeNotOwner: "change.problem.owner", front.CodeNotFresh: "change.problem.over",
 		"no_route": "change.problem.noroute", "login_locked": "change.problem.locked",
 	}
 	key := sentences[p.Code]
