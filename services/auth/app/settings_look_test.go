@@ -6,7 +6,9 @@ import (
 
 	"doorcode/pkg/account"
 	"doorcode/pkg/chromium/browsertest"
+	"doorcode/pkg/event"
 	"doorcode/pkg/postgres"
+	pkgproblem "doorcode/pkg/problem"
 	"doorcode/services/auth/app"
 )
 
@@ -90,6 +92,16 @@ func (s *scene) judgePeople(t *testing.T, b *browsertest.Tab, directory *postgre
 	t.Helper()
 	b.Leave(func() { b.Press("form[action$='/approval'] button") })
 	s.judgePage(t, b, "people-code")
+	s.set(func() {
+		other(s)
+		s.order = func(event.ResendRequest) (event.ResendReply, *pkgproblem.Problem) {
+			p := pkgproblem.New(429, "resend_too_early", "Wait.")
+			p.RetryAfter = 12 * time.Second
+			return event.ResendReply{}, p
+		}
+	})
+	b.Leave(func() { b.Press(".ways button") })
+	s.judgePage(t, b, "people-code-ways")
 	s.approved(t, directory)
 	b.Leave(func() { b.Press("a[href*='/settings/']") })
 	b.Leave(func() { b.Press("a[href$='/people']") })

@@ -62,6 +62,7 @@ type peoplePage struct {
 	Until    time.Time
 	Code     *codeBox // of the code that is asked for; nil: none is
 	Members  []front.Member
+	Others   bool        // there is somebody who can be removed
 	Primary  account.Use // of the owner's login
 	Requests []front.JoinRequest
 	Invited  []front.Invitation
@@ -108,7 +109,9 @@ func (h *Handler) peoplePage(a asked, status int, t trouble) {
 	for _, m := range p.Members {
 		if m.Role == account.Owner {
 			p.Primary = m.Use
+			continue
 		}
+		p.Others = true
 	}
 	for _, r := range requests {
 		if r.State == string(account.JoinOpen) {
@@ -154,7 +157,7 @@ func (h *Handler) approvalBox(a asked, t trouble) (*codeBox, error) {
 	}
 	return &codeBox{
 		Action: a.path("/people/approval"), Form: a.form(), Label: view.Label, Channel: view.Channel, Recipient: view.Recipient,
-		ExpiresAt: view.ExpiresAt, Again: view.ResendAt != nil, About: t.about, Problem: t.text,
+		Routes: view.Routes, ExpiresAt: view.ExpiresAt, Again: view.ResendAt != nil, About: t.about, Problem: t.text,
 	}, nil
 }
 
@@ -168,9 +171,9 @@ func (h *Handler) approve(a asked) {
 	h.finish(a, h.cfg.Front.Approve(a.r.Context(), a.Session, hosted.Digits(a.r.PostFormValue("code")), a.form()), aboutPeople)
 }
 
-// repeatApproval sends the fresh code once more.
+// repeatApproval sends the fresh code once more, by the route that was chosen.
 func (h *Handler) repeatApproval(a asked) {
-	h.finish(a, h.cfg.Front.RepeatApproval(a.r.Context(), a.Session, ""), aboutPeople)
+	h.finish(a, h.cfg.Front.RepeatApproval(a.r.Context(), a.Session, a.r.PostFormValue("channel")), aboutPeople)
 }
 
 // cancelApproval ends the challenge of the fresh code.
