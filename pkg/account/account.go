@@ -22,6 +22,10 @@ const MaxEmail = 254
 // MaxName is the longest name of a workspace in characters.
 const MaxName = 100
 
+// MaxLoginsPerNumber is how many logins, of all workspaces, one phone number
+// serves (product.md R7.3).
+const MaxLoginsPerNumber = 3
+
 // ErrID says that an id is not 1 to 64 of `A-Za-z0-9._~-`.
 var ErrID = errors.New("an id has 1 to 64 of the characters A-Z a-z 0-9 . _ ~ -")
 

@@ -23,6 +23,8 @@ const (
 	MaxInvitationSends   = 5  // mails of one invitation
 	// MaxInvitationsPerAddress is how many of a workspace one address gets within a day.
 	MaxInvitationsPerAddress = 3
+	// MaxInvitationsEverywhere is how many one address gets within a day, whatever workspaces invite it.
+	MaxInvitationsEverywhere = 10
 	InvitationResendWait     = time.Minute
 )
 

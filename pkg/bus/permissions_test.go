@@ -46,6 +46,7 @@ func forbiddenToServices(more ...string) []string {
 		"CONSUMER.DELETE.DOORCODE_CHALLENGES.email-dispatcher", "CONSUMER.PAUSE.DOORCODE_CHALLENGES.email-dispatcher",
 		"CONSUMER.DELETE.DOORCODE_CHALLENGES.sms-dispatcher", "CONSUMER.PAUSE.DOORCODE_CHALLENGES.sms-dispatcher",
 		"CONSUMER.DELETE.DOORCODE_DIRECTORY.notices", "CONSUMER.PAUSE.DOORCODE_DIRECTORY.notices",
+		"CONSUMER.DELETE.DOORCODE_OUTCOMES.notices", "CONSUMER.PAUSE.DOORCODE_OUTCOMES.notices",
 		"CONSUMER.RESET.DOORCODE_CHALLENGES.recorder", "CONSUMER.MSG.NEXT.DOORCODE_CHALLENGES.other",
 	} {
 		forbidden = append(forbidden, jsAPI+call, "$JS.API."+call)
@@ -67,7 +68,7 @@ func grants() map[string]grant {
 		consumerGrants("DOORCODE_CHALLENGES", "recorder"), consumerGrants("DOORCODE_DELIVERIES", "recorder")
 	sms, recorder := consumerGrants("DOORCODE_CHALLENGES", "sms-dispatcher"), slices.Concat(challenges, deliveries)
 	receipts := []string{"doorcode.receipt.email", "doorcode.receipt.sms"}
-	notices := append(consumerGrants("DOORCODE_DIRECTORY", "notices"), "doorcode.dlq.notices")
+	notices := slices.Concat(consumerGrants("DOORCODE_DIRECTORY", "notices"), consumerGrants("DOORCODE_OUTCOMES", "notices"), []string{"doorcode.dlq.notices"})
 	read := jsAPI + "STREAM.MSG.GET.DOORCODE_CHALLENGES"
 	info := jsAPI + "STREAM.INFO."
 	return map[string]grant{
@@ -85,6 +86,7 @@ func grants() map[string]grant {
 				"doorcode.changed", "doorcode.verifier.delivery", info + "DOORCODE_OUTCOMES", "doorcode.challenge.a.b",
 				"doorcode.directory.login_locked", info + "DOORCODE_DIRECTORY", jsAPI + "CONSUMER.DELETE.DOORCODE_DIRECTORY.notices",
 				jsAPI + "CONSUMER.CREATE.DOORCODE_DIRECTORY.spy", jsAPI + "STREAM.MSG.GET.DOORCODE_DIRECTORY",
+				jsAPI + "CONSUMER.CREATE.DOORCODE_OUTCOMES.spy", jsAPI + "CONSUMER.MSG.NEXT.DOORCODE_OUTCOMES.other", "doorcode.outcome.check_rejected",
 			})...),
 			noSubscribe: []string{"doorcode.verifier.check", "doorcode.verifier.*", "_INBOX_verifier.>", "_INBOX_front_end.>"},
 		},

@@ -43,6 +43,7 @@ create consumer recorder of DOORCODE_CHALLENGES
 create stream DOORCODE_DELIVERIES
 create consumer recorder of DOORCODE_DELIVERIES
 create stream DOORCODE_OUTCOMES
+create consumer notices of DOORCODE_OUTCOMES
 create stream DOORCODE_DIRECTORY
 create consumer notices of DOORCODE_DIRECTORY
 create stream DOORCODE_DLQ

@@ -78,6 +78,8 @@ func Streams() []Stream {
 		Durable: Notices, Filters: NoticeSubjects(),
 		AckWait: 30 * time.Second, MaxDeliver: -1, MaxAckPending: 256, MaxWaiting: 512,
 	}
+	used := notices
+	used.Filters = NoticeOutcomes()
 	return []Stream{
 		{
 			Name: Challenges, Subjects: []string{"doorcode.challenge.*"}, Numbered: true,
@@ -92,6 +94,7 @@ func Streams() []Stream {
 		{
 			Name: Outcomes, Subjects: []string{"doorcode.outcome.*"},
 			MaxAge: 7 * day, MaxBytes: gib, MaxMsgSize: 16 << 10, Duplicates: time.Hour,
+			Consumers: []ConsumerSpec{used},
 		},
 		{
 			Name: Directory, Subjects: []string{"doorcode.directory.*"},
@@ -126,6 +129,9 @@ func NoticeSubjects() []string {
 		"doorcode.directory.login_removed",
 	}
 }
+
+// NoticeOutcomes lists the outcomes that people are told of: a right code, where several of them read its mailbox.
+func NoticeOutcomes() []string { return []string{"doorcode.outcome.approved"} }
 
 // config is the wanted stream for the server. What is ours to say is laid over what runs, so that replicas, placement
 // and foreign metadata stay; running is the zero value for a stream to be made.

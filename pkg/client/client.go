@@ -355,9 +355,11 @@ func newKey() string {
 // call is one request that may safely be repeated.
 type call struct {
 	method, path, key string
+	match             string // If-Match; empty: none
 	verb, handle      string // on NATS; without a verb it goes over HTTP
 	in, out           any
-	repeats           int // after a lost answer or a 503
+	etag              *string // takes the answer's ETag over HTTP; nil: nobody wants it
+	repeats           int     // after a lost answer or a 503
 }
 
 // call makes the request and reads its answer into out.
@@ -407,6 +409,9 @@ func (c *Client) overHTTP(ctx context.Context, r call) error {
 	if r.key != "" {
 		req.Header.Set("Idempotency-Key", r.key)
 	}
+	if r.match != "" {
+		req.Header.Set("If-Match", r.match)
+	}
 	res, err := c.http.Do(req)
 	if err != nil {
 		return fmt.Errorf("ask doorcode: %w", err)
@@ -418,6 +423,9 @@ func (c *Client) overHTTP(ctx context.Context, r call) error {
 	}
 	if res.StatusCode >= http.StatusMultipleChoices {
 		return newHTTPError(res, answer)
+	}
+	if r.etag != nil {
+		*r.etag = res.Header.Get("ETag")
 	}
 	return r.read(answer)
 }

@@ -21,17 +21,24 @@ const (
 	// NoticeLoginRemoved tells a person that their login was removed, and the owner
 	// of the workspace that one was.
 	NoticeLoginRemoved = "login_removed"
+	// NoticeCodeUsed tells those who share a mailbox that one of them used a code.
+	NoticeCodeUsed = "code_used"
 )
 
 // NoticeKinds lists what people are told of; it doubles as the closed set of a
 // metric label, and every language has words for each.
 func NoticeKinds() []string {
-	return []string{NoticeLoginLocked, NoticeFactorChanged, NoticeInvited, NoticeJoinRequested, NoticeLoginRemoved}
+	return []string{NoticeLoginLocked, NoticeFactorChanged, NoticeInvited, NoticeJoinRequested, NoticeLoginRemoved, NoticeCodeUsed}
 }
 
 // NoticeLife is how long after its cause a notice may be sent at most: it is no
 // code, and yesterday's lock is news to whoever was asleep.
 const NoticeLife = 24 * time.Hour
+
+// CodeUsedLife is how long after a sign-in those who share its mailbox may be
+// told at most. The mail with the code has been worth nothing for long by then,
+// and an hour's worth is what a mailbox gets at most when telling was held up.
+const CodeUsedLife = time.Hour
 
 // Notice is the data of notice.v1.requested: one message without a code to one
 // proven address, sealed by auth for the dispatcher of its channel.

@@ -57,6 +57,24 @@ func TestOperations_NamesWhatIsDown(t *testing.T) {
 	}
 }
 
+func TestOperations_TellsReadinessAsAMetric(t *testing.T) {
+	t.Parallel()
+	var down error
+	h := httpserver.Operations(prometheus.NewRegistry(), func(ctx context.Context) error {
+		if _, bounded := ctx.Deadline(); !bounded {
+			t.Error("a look at the metrics may wait for ever")
+		}
+		return down
+	})
+	for want, err := range map[string]error{"doorcode_ready 1": nil, "doorcode_ready 0": errors.New("postgres: no answer")} {
+		down = err
+		w := ask(t, h, http.MethodGet, "/metrics")
+		if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), "\n"+want+"\n") {
+			t.Errorf("with the error %v the metrics are %d %s", err, w.Code, w.Body)
+		}
+	}
+}
+
 func TestOperations_RefusesTheRest(t *testing.T) {
 	t.Parallel()
 	h := httpserver.Operations(prometheus.NewRegistry(), func(context.Context) error { return nil })

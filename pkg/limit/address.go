@@ -14,6 +14,16 @@ func RecipientKey(ring *keyring.Ring, channel, form string) []byte {
 	return sum
 }
 
+// IsRecipientKey reports in constant time whether key is the RecipientKey of that recipient under any key of the ring: it
+// may be older than the one that the ring uses now.
+func IsRecipientKey(ring *keyring.Ring, key []byte, channel, form string) bool {
+	found := false
+	for _, id := range ring.IDs() {
+		found = ring.Verify(id, key, "doorcode address v1", []byte(channel), []byte(form)) || found
+	}
+	return found
+}
+
 // ClientKey returns the keyed hash of the network that a client address is counted under: the address itself, or its
 // /64 when it is IPv6, because a household has all of that (SEC-15).
 func ClientKey(ring *keyring.Ring, address netip.Addr) []byte {

@@ -28,6 +28,9 @@ const (
 	Spend     Dimension = "sms_spend" // text messages over all recipients
 )
 
+// Dimensions lists every dimension; it doubles as the closed set of a metric label.
+func Dimensions() []Dimension { return []Dimension{Recipient, Client, Live, Spend} }
+
 // MaxSpend is the highest daily cap of text messages; the one row that counts them stays bounded by it.
 const MaxSpend = 5000
 

@@ -286,6 +286,30 @@ func TestRecipientKey_DependsOnChannelAndRecipient(t *testing.T) {
 	}
 }
 
+func TestIsRecipientKey_KnowsARecipientUnderEveryKeyOfTheRing(t *testing.T) {
+	t.Parallel()
+	ring, err := keyring.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	former := limit.RecipientKey(ring, "email", "anna@example.com")
+	next, err := ring.Rotate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range [][]byte{former, limit.RecipientKey(next, "email", "anna@example.com")} {
+		if !limit.IsRecipientKey(next, key, "email", "anna@example.com") {
+			t.Error("a recipient is not known by a key of the ring")
+		}
+		if limit.IsRecipientKey(next, key, "email", "bert@example.com") || limit.IsRecipientKey(next, key, "sms", "anna@example.com") {
+			t.Error("another recipient is known by the key")
+		}
+	}
+	if limit.IsRecipientKey(next, nil, "email", "anna@example.com") || limit.IsRecipientKey(ring, limit.RecipientKey(next, "email", "anna@example.com"), "email", "anna@example.com") {
+		t.Error("a recipient is known by no key, or by one that the ring lacks")
+	}
+}
+
 func TestBucket_LetsThroughAsManyAsASecondHas(t *testing.T) {
 	t.Parallel()
 	now := begin()

@@ -50,6 +50,16 @@ func Describe(userAgent string) (browser, system string) {
 	return browser, system
 }
 
+// Apart returns the browser and the system that "Firefox on Windows" is made of,
+// both or neither: only names of the tables come out.
+func Apart(agent string) (browser, system string) {
+	browser, system, _ = strings.Cut(agent, " on ")
+	if browser == "" || system == "" || !isOf(browsers(), browser) || !isOf(systems(), system) {
+		return "", ""
+	}
+	return browser, system
+}
+
 // isOf reports whether a name is one of a table, or empty.
 func isOf(table []sign, name string) bool {
 	return name == "" || slices.ContainsFunc(table, func(s sign) bool { return s.name == name })

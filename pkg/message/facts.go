@@ -27,7 +27,7 @@ func (f Facts) check() error {
 	switch {
 	case len(f.Code) < 6 || len(f.Code) > 10 || strings.Trim(f.Code, digits) != "":
 		return fmt.Errorf("%w: code", ErrFacts)
-	case len(f.Label) != 3 || !consistsOf(f.Label, capitals):
+	case !isLabel(f.Label):
 		return fmt.Errorf("%w: label", ErrFacts)
 	case !isReference(f.Reference):
 		return fmt.Errorf("%w: support reference", ErrFacts)
@@ -38,6 +38,9 @@ func (f Facts) check() error {
 	}
 	return nil
 }
+
+// isLabel reports whether a label has its form.
+func isLabel(s string) bool { return len(s) == 3 && consistsOf(s, capitals) }
 
 // isReference reports whether a support reference has its form.
 func isReference(s string) bool { return len(s) == 8 && consistsOf(s, digits+capitals) }

@@ -26,12 +26,15 @@ type Notice struct {
 	// is the owner's login: who reads it may be neither. Of a login that was
 	// removed it says that the reader is the owner, or reads the main address.
 	Owner bool
+	// Label is that of the code that a notice tells of, as in Facts.
+	Label string
 	// Name is what somebody typed as a name, as account.InertName returns it.
 	Name string
 	// To is the channel that codes go to now, and Ending the last two digits of
 	// a phone. An address is not shown: mail programs make links of its host.
 	To, Ending string
-	// Browser and System are those of whoever asked, as Describe names them.
+	// Browser and System are those of whoever asked, as Describe names them; or
+	// of whoever signed in.
 	Browser, System string
 	// Link is an address of our own pages, and Until when what it offers ends.
 	// Only the kinds that offer something have one.
@@ -44,9 +47,9 @@ type NoticeForm struct {
 	Texted bool // a text message
 	Owner  bool // words for the workspace's main address
 	Link   bool // something to press
-	// Named, Routed and Linked say that it cannot do without a name, a channel, or
-	// the link.
-	Named, Routed, Linked bool
+	// Named, Routed, Linked and Labeled say that it cannot do without a name, a
+	// channel, the link, or a label, which the others never have.
+	Named, Routed, Linked, Labeled bool
 }
 
 // FormOf returns the form of a kind, and false for an unknown kind.
@@ -62,6 +65,8 @@ func FormOf(kind string) (NoticeForm, bool) {
 		return NoticeForm{Named: true}, true
 	case event.NoticeLoginRemoved:
 		return NoticeForm{Texted: true, Owner: true}, true
+	case event.NoticeCodeUsed:
+		return NoticeForm{Labeled: true}, true
 	}
 	return NoticeForm{}, false
 }
@@ -70,7 +75,7 @@ func FormOf(kind string) (NoticeForm, bool) {
 type noticeView struct {
 	Brand, Reference, Workspace string
 	moment
-	Name, To, Ending, Browser, System string
+	Label, Name, To, Ending, Browser, System string
 	// Link reports whether there is one, and Until when it ends.
 	Link  bool
 	Until moment
@@ -102,6 +107,8 @@ func (n Notice) check() error {
 		return fmt.Errorf("%w: time", ErrFacts)
 	case n.Owner && !form.Owner:
 		return fmt.Errorf("%w: there are no words for the main address", ErrFacts)
+	case form.Labeled != (n.Label != "") || n.Label != "" && !isLabel(n.Label):
+		return fmt.Errorf("%w: label", ErrFacts)
 	case account.InertName(n.Name) != n.Name || form.Named && n.Name == "":
 		return fmt.Errorf("%w: name", ErrFacts)
 	case !isOf(browsers(), n.Browser) || !isOf(systems(), n.System):
@@ -153,7 +160,7 @@ func (n Notice) view(brand string, l language) (noticeView, error) {
 	until, err := l.moment(n.Until)
 	return noticeView{
 		Brand: brand, Reference: challenge.ShowReference(n.Reference), Workspace: showName(n.Workspace), moment: at,
-		Name: n.Name, To: n.To, Ending: n.Ending, Browser: n.Browser, System: n.System, Link: n.Link != "", Until: until,
+		Label: n.Label, Name: n.Name, To: n.To, Ending: n.Ending, Browser: n.Browser, System: n.System, Link: n.Link != "", Until: until,
 	}, err
 }
 

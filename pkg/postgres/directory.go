@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -27,6 +28,9 @@ var (
 	ErrNoWorkspace = errors.New("unknown workspace")
 	// ErrChanged says that a row is not the one that the caller read (If-Match).
 	ErrChanged = errors.New("the row has changed")
+	// ErrMainEmailKept says that a put would have changed the main address of a workspace, or its mark as a group's, and
+	// named no state of it that has them.
+	ErrMainEmailKept = errors.New("the workspace has another main address")
 )
 
 // Directory reads and changes workspaces, logins and front-ends, checks the MAC of every row that it reads and makes
@@ -56,6 +60,8 @@ type Change struct {
 	Match []string
 	// Invitation is the accepted one that a login is made of; empty for none.
 	Invitation string
+	// KeepGroup says that a put of a workspace tells nothing of the mark of a group address: it stays with the address.
+	KeepGroup bool
 }
 
 // Put is what a put did.
@@ -152,6 +158,9 @@ func (c Change) matches(etag string) bool {
 	}
 	return false
 }
+
+// saw reports whether the change names the state of that ETag: whoever does has read the row as it is.
+func (c Change) saw(etag string) bool { return slices.Contains(c.Match, etag) }
 
 const (
 	workspaceSQL = `SELECT id, name, main_email, coalesce(owner, ''), group_address, mac_key, mac FROM workspaces WHERE id = $1`

@@ -20,7 +20,8 @@ import (
 // or role raises the login's version. A put of what is there already changes and records nothing.
 //
 // It fails with ErrNoWorkspace, ErrChanged or an *IntegrityError, and with ErrNoInvitation or ErrInvitationUnfit when it
-// names an invitation that is not accepted, or not for this address as an administrator. A login's row that was tampered with is replaced as a
+// names an invitation that is not accepted, or not for this address as an administrator, and with ErrNumberInUse when it
+// would give the login a number that serves as many logins as it may. A login's row that was tampered with is replaced as a
 // whole and thereby mended.
 func (d *Directory) PutLogin(ctx context.Context, c Change, l account.Login) (Put[account.Login], error) {
 	var put Put[account.Login]
@@ -68,6 +69,12 @@ func (t *directoryTx) putLogin(ctx context.Context, c Change, w account.Workspac
 		put.Row = l
 		if withRole(w, old) == l {
 			return put, nil
+		}
+	}
+	if l.Phone != "" && (put.Created || !intact) {
+		err = t.takeNumber(ctx, l, l.Phone)
+		if err != nil {
+			return put, err
 		}
 	}
 	seal, err = t.writeLogin(ctx, l)

@@ -47,6 +47,18 @@ func keep(t *testing.T) keeping {
 	return k
 }
 
+// moveMain gives the workspace another main address, as a host application does that means it.
+func (k keeping) moveMain(t *testing.T, email string) error {
+	t.Helper()
+	w, etag, err := k.directory.Workspace(t.Context(), "w")
+	if err != nil {
+		return err
+	}
+	w.MainEmail = email
+	_, err = k.directory.PutWorkspace(t.Context(), postgres.Change{By: "front", Match: []string{etag}}, w)
+	return err
+}
+
 // keyed puts a front-end as the operator and returns it as it was put.
 func (k keeping) keyed(t *testing.T, f frontend.FrontEnd) frontend.FrontEnd {
 	t.Helper()

@@ -13,8 +13,12 @@ import (
 // already changes and records nothing. What it changes for a login, its membership as an owner or the main e-mail
 // address that its codes go to, raises the version of that login, so that its open challenges end.
 //
-// It fails with ErrChanged or, when the row was tampered with and the put does not replace all of it, an
-// *IntegrityError. A put that names an owner replaces all and so mends the row.
+// The main address of a workspace that is there, and its mark as a group's, are what its people may have changed since the
+// caller knew them. A put changes them only when Match names the ETag of the state that has them; any other that differs
+// changes nothing and fails with ErrMainEmailKept (SEC-36).
+//
+// It fails with ErrChanged as well or, when the row was tampered with and the put does not replace all of it, with an
+// *IntegrityError. A put that names an owner replaces all and so mends the row, main address included.
 func (d *Directory) PutWorkspace(ctx context.Context, c Change, w account.Workspace) (Put[account.Workspace], error) {
 	var put Put[account.Workspace]
 	err := d.change(ctx, c, func(ctx context.Context, t *directoryTx) error {
@@ -75,6 +79,12 @@ func (t *directoryTx) replaceWorkspace(ctx context.Context, c Change, w account.
 			return put, &IntegrityError{Table: TableWorkspaces}
 		}
 		w.Owner = old.Owner
+	}
+	if c.KeepGroup {
+		w.GroupAddress = intact && old.GroupAddress && w.MainEmail == old.MainEmail
+	}
+	if intact && (w.MainEmail != old.MainEmail || w.GroupAddress != old.GroupAddress) && !c.saw(etag(seal, "")) {
+		return put, ErrMainEmailKept
 	}
 	put = Put[account.Workspace]{Row: w, ETag: etag(seal, "")}
 	if intact && w == old {

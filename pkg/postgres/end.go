@@ -14,6 +14,7 @@ import (
 type Ended struct {
 	Challenge string
 	State     challenge.State
+	Channel   string // of its first message
 }
 
 // Cancel ends a live challenge because its front-end asked for it; one that is past its expiry ends as expired. false
@@ -66,7 +67,7 @@ func (db *DB) end(ctx context.Context, sql string, args ...any) ([]Ended, error)
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (Ended, error) {
 		var e Ended
 		var state string
-		err := row.Scan(&e.Challenge, &state)
+		err := row.Scan(&e.Challenge, &state, &e.Channel)
 		e.State = challenge.State(state)
 		return e, err
 	})

@@ -36,7 +36,7 @@ const endTail = `, u AS (
     INSERT INTO outbox (id, type, source, subject, at, data)
     SELECT event, type, $1, id, at, data FROM e
 )
-SELECT d.id, d.state FROM d`
+SELECT d.id, d.state, coalesce(d.channel, '') FROM d`
 
 // cancelSQL: $2 challenge. The budget is locked after the challenge and may be missing.
 const cancelSQL = `

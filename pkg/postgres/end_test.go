@@ -157,7 +157,7 @@ func TestEndOutdated_CancelsWhatTheDirectoryOvertook(t *testing.T) {
 	}
 	s.wantCount(1, `SELECT count(*) FROM login_budgets WHERE version <> swept_version`) // Its challenge is open still.
 	ended, err := s.db.EndOutdated(t.Context(), 10)
-	if err != nil || len(ended) != 1 || ended[0] != (postgres.Ended{Challenge: old, State: challenge.Canceled}) {
+	if err != nil || len(ended) != 1 || ended[0] != (postgres.Ended{Challenge: old, State: challenge.Canceled, Channel: "email"}) {
 		t.Fatalf("%v %v", ended, err)
 	}
 	err = s.db.MarkSwept(t.Context(), 10)

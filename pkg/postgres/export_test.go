@@ -49,6 +49,7 @@ func OfOne(n int) map[string]Lookup {
 		"live":     {liveSQL, []any{ids[0]}},
 		"labels":   {liveLabelsSQL, []any{addresses}},
 		"standing": {standingSQL, []any{ids[0]}},
+		"used":     {usedCodeSQL, []any{ids[0], workspaces[0]}},
 		"cancel":   {cancelSQL, []any{Verifier, ids[0]}},
 		"resend": {resendSQL, []any{
 			ids[0], digests[0], 0, digests[0], 20, 60, []int64{30, 60, 120, 240, 240}, Verifier, 0, []byte("all"), "",
@@ -71,6 +72,7 @@ func Lookups(handed []byte) map[string]Lookup {
 		"clean limits":     {cleanLimitsSQL, []any{day, 500}},
 		"clean sign-ins":   {cleanSignInsSQL, []any{30 * day, 500}},
 		"clean removed":    {cleanRemovedSQL, []any{2 * day, 500}},
+		"used":             {usedCodeSQL, []any{"c1", "ws1"}},
 		"sign-ins":         {signInsSQL, []any{"ws1", "l1", 20}},
 		"placed":           {placedSQL, []any{[]string{"c1.approved", "c2.approved"}, []string{}}},
 	}
@@ -79,6 +81,16 @@ func Lookups(handed []byte) map[string]Lookup {
 // InTx is inTx for tests outside the package.
 func (db *DB) InTx(ctx context.Context, fn func(pgx.Tx) error) error {
 	return db.inTx(ctx, pgx.TxOptions{}, fn)
+}
+
+// LockNumber takes the lock of whoever gives a login a number.
+func LockNumber(ctx context.Context, tx pgx.Tx, number string) error {
+	return (&directoryTx{tx: tx}).lockName(ctx, numberLock, number)
+}
+
+// LockSettings takes the lock of whoever makes a settings session of a login.
+func LockSettings(ctx context.Context, tx pgx.Tx, workspace, login string) error {
+	return (&directoryTx{tx: tx}).lockName(ctx, settingsLock, workspace+"/"+login)
 }
 
 // MaxConns returns the size of the pool.
@@ -127,3 +139,6 @@ func (d *Directory) AgeFactor(ctx context.Context, ref FactorRef, by time.Durati
 		return t.writeFactor(ctx, f)
 	})
 }
+
+// AuditPage is how many rows of an export are in memory at once.
+const AuditPage = auditPage

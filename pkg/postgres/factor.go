@@ -63,9 +63,11 @@ type FactorChange struct {
 	Version              int64  // of the login when it began
 	Handle               string // of the open challenge; empty: none was asked for yet
 	Approval             string // handle of the challenge that approved it
-	Round                int    // challenges asked for in this state
-	Locale               string
-	Actor                string
+	// Follows is the change that made what this one replaced when it took effect; empty: none did, or it did not yet.
+	Follows string
+	Round   int // challenges asked for in this state
+	Locale  string
+	Actor   string
 	// ApprovedAt is when a fresh code approved it, and AppliedAt when it took effect; zero: not yet.
 	ApprovedAt, CreatedAt, ExpiresAt, AppliedAt time.Time
 }
@@ -91,7 +93,7 @@ type FactorStart struct {
 
 // StartFactor begins a change, of which nothing takes effect yet. One that is on its way is in the way, until it expires or
 // the login is changed otherwise. It fails with ErrNoWorkspace, ErrNoLogin, ErrFactorPending, an *IntegrityError, or a
-// refusal of account.FactorKind.Plan or Allowed; with ErrNoSession when the login has another version than the named one,
+// refusal of account.FactorKind.Plan or Allowed; with ErrNumberInUse, with ErrNoSession when the login has another version than the named one,
 // and with a *WaitError when MaxFactorsPerDay were begun.
 func (d *Directory) StartFactor(ctx context.Context, c Change, s FactorStart) (FactorChange, error) {
 	var f FactorChange
@@ -106,6 +108,9 @@ func (d *Directory) StartFactor(ctx context.Context, c Change, s FactorStart) (F
 		}
 		if err == nil && s.Version != 0 && s.Version != at.version {
 			err = ErrNoSession
+		}
+		if err == nil && next.Phone != "" && next.Phone != at.login.Phone {
+			err = t.takeNumber(ctx, at.login, next.Phone)
 		}
 		if err == nil {
 			err = t.clearFactors(ctx, at)
@@ -164,16 +169,35 @@ func (d *Directory) AskedFactor(ctx context.Context, c Change, ref FactorRef, st
 }
 
 // ApplyFactor lets a change take effect whose proof the challenge of that handle gave: the row of the directory with its
-// MAC, the login's new version, audit and outbox in one transaction. One that took effect already stays as it is. It
-// answers as ApproveFactor does.
+// MAC, the login's new version, audit and outbox in one transaction. One that took effect already stays as it is. When
+// others got its number meanwhile it is canceled, and returned so with ErrNumberInUse. It answers as ApproveFactor does.
 func (d *Directory) ApplyFactor(ctx context.Context, c Change, ref FactorRef, handle string) (FactorChange, error) {
-	return d.step(ctx, c, ref, func(ctx context.Context, t *directoryTx, at *factorLock, f *FactorChange) error {
+	var refused error
+	f, err := d.step(ctx, c, ref, func(ctx context.Context, t *directoryTx, at *factorLock, f *FactorChange) error {
 		if f.State != FactorProof || f.Handle != handle || handle == "" {
 			return nil
 		}
-		f.State, f.AppliedAt = FactorApplied, t.at
+		if number := f.takes(); number != "" {
+			err := t.takeNumber(ctx, at.login, number)
+			if errors.Is(err, ErrNumberInUse) {
+				f.State, refused = FactorCanceled, err
+				return t.recordFactor(ctx, event.FactorCanceled, *f, at.version)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		line, err := t.factorLine(ctx, *f)
+		if err != nil {
+			return err
+		}
+		f.State, f.AppliedAt, f.Follows = FactorApplied, t.at, at.madeBy(line)
 		return t.give(ctx, at, *f, f.Next, event.FactorChanged)
 	})
+	if err == nil {
+		err = refused
+	}
+	return f, err
 }
 
 // CurrentFactor returns a change as it stands, and ends it when it cannot take effect any more. It answers as ApproveFactor
@@ -191,58 +215,6 @@ func (d *Directory) CancelFactor(ctx context.Context, c Change, ref FactorRef) (
 		f.State = FactorCanceled
 		return t.recordFactor(ctx, event.FactorCanceled, *f, at.version)
 	})
-}
-
-// RevertFactor undoes a change that took effect at most FactorUndo ago and is still what the login has. It fails with
-// ErrFactorOver for any other, and as ApproveFactor does.
-func (d *Directory) RevertFactor(ctx context.Context, c Change, workspace, id string) (FactorChange, error) {
-	ref, err := d.factorRef(ctx, workspace, id)
-	if err != nil {
-		return FactorChange{}, err
-	}
-	f, err := d.step(ctx, c, ref, func(ctx context.Context, t *directoryTx, at *factorLock, f *FactorChange) error {
-		if !at.undoable(*f, t.at) {
-			return ErrFactorOver
-		}
-		f.State = FactorReverted
-		return t.give(ctx, at, *f, f.Former, event.FactorReverted)
-	})
-	return f, err
-}
-
-// UndoableFactor returns a change that RevertFactor would undo now, or fails as that does.
-func (d *Directory) UndoableFactor(ctx context.Context, workspace, id string) (FactorChange, error) {
-	ref, err := d.factorRef(ctx, workspace, id)
-	if err != nil {
-		return FactorChange{}, err
-	}
-	return d.step(ctx, Change{By: Auth}, ref, func(_ context.Context, t *directoryTx, at *factorLock, f *FactorChange) error {
-		if !at.undoable(*f, t.at) {
-			return ErrFactorOver
-		}
-		return nil
-	})
-}
-
-// undoable reports whether a change is recent and still what the login has. That several people read a new main address
-// makes it no other one.
-func (at *factorLock) undoable(f FactorChange, now time.Time) bool {
-	reach := f.Kind.ReachOf(at.workspace, at.login)
-	reach.GroupAddress = f.Next.GroupAddress
-	return f.State == FactorApplied && now.Before(f.AppliedAt.Add(FactorUndo)) && reach == f.Next
-}
-
-// factorRef finds whose change it is.
-func (d *Directory) factorRef(ctx context.Context, workspace, id string) (FactorRef, error) {
-	ref := FactorRef{Workspace: workspace, ID: id}
-	err := d.db.pool.QueryRow(ctx, `SELECT login FROM factor_changes WHERE workspace = $1 AND id = $2`, workspace, id).Scan(&ref.Login)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return ref, ErrNoFactorChange
-	}
-	if err != nil {
-		return ref, fmt.Errorf("find a change of a factor: %w", scrub(err))
-	}
-	return ref, nil
 }
 
 // Factor returns a change of a workspace, or fails with ErrNoFactorChange or an *IntegrityError.

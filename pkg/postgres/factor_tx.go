@@ -181,7 +181,7 @@ func (t *directoryTx) forgetFactors(ctx context.Context, workspace string, ids .
 }
 
 const factorColumns = `id, workspace, login, kind, state, channel, destination, former, next, version, handle, approval, round, locale,
-       actor, approved_at, created_at, expires_at, applied_at, mac_key, mac`
+       actor, approved_at, created_at, expires_at, applied_at, follows, mac_key, mac`
 
 // lockFactor reads a change of a login and keeps it. It fails with ErrNoFactorChange or an *IntegrityError.
 func (t *directoryTx) lockFactor(ctx context.Context, ref FactorRef) (FactorChange, error) {
@@ -201,7 +201,7 @@ func scanFactor(row pgx.Row, more ...any) (FactorChange, rowSeal, error) {
 	var approved, applied *time.Time
 	err := row.Scan(append([]any{
 		&f.ID, &f.Workspace, &f.Login, &f.Kind, &f.State, &f.Channel, &f.Destination, &former, &next, &f.Version, &f.Handle, &f.Approval, &f.Round,
-		&f.Locale, &f.Actor, &approved, &f.CreatedAt, &f.ExpiresAt, &applied, &s.key, &s.mac,
+		&f.Locale, &f.Actor, &approved, &f.CreatedAt, &f.ExpiresAt, &applied, &f.Follows, &s.key, &s.mac,
 	}, more...)...)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return f, s, ErrNoFactorChange
@@ -226,11 +226,11 @@ func (t *directoryTx) writeFactor(ctx context.Context, f FactorChange) error {
 	s := sealRow(t.rows, TableFactors, factorPairs(f))
 	_, err := t.tx.Exec(ctx, `
 		INSERT INTO factor_changes (`+factorColumns+`)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
 		ON CONFLICT (id) DO UPDATE SET state = $5, handle = $11, approval = $12, round = $13, approved_at = $16, applied_at = $19,
-		       mac_key = $20, mac = $21`,
+		       follows = $20, mac_key = $21, mac = $22`,
 		f.ID, f.Workspace, f.Login, string(f.Kind), string(f.State), f.Channel, f.Destination, f.Former, f.Next, f.Version,
-		f.Handle, f.Approval, f.Round, f.Locale, f.Actor, orNever(f.ApprovedAt), f.CreatedAt, f.ExpiresAt, orNever(f.AppliedAt), s.key, s.mac)
+		f.Handle, f.Approval, f.Round, f.Locale, f.Actor, orNever(f.ApprovedAt), f.CreatedAt, f.ExpiresAt, orNever(f.AppliedAt), f.Follows, s.key, s.mac)
 	return err
 }
 
@@ -265,5 +265,5 @@ func factorPairs(f FactorChange) pairs {
 			p = p.with(at.name, strconv.FormatInt(at.at.UnixMicro(), 10))
 		}
 	}
-	return p
+	return p.with("follows", f.Follows)
 }

@@ -182,8 +182,8 @@ func (t *directoryTx) free(ctx context.Context, w account.Workspace, email strin
 	return err
 }
 
-// mayInvite fails with a *WaitError when a workspace has invited enough, or that address often enough, and takes away what
-// ended long ago.
+// mayInvite fails with a *WaitError when a workspace has invited enough, or that address often enough, or all workspaces
+// together that address, and takes away what ended long ago.
 func (t *directoryTx) mayInvite(ctx context.Context, w account.Workspace, email string) error {
 	var open, lately, there int
 	var first, firstThere *time.Time
@@ -204,7 +204,28 @@ func (t *directoryTx) mayInvite(ctx context.Context, w account.Workspace, email 
 	case there >= account.MaxInvitationsPerAddress:
 		return &WaitError{After: orZero(firstThere).Add(24 * time.Hour).Sub(t.at)}
 	}
+	err = t.mayWriteTo(ctx, email)
+	if err != nil {
+		return err
+	}
 	_, err = t.tx.Exec(ctx, `DELETE FROM invitations WHERE workspace = $1 AND ended_at < $2::timestamptz - interval '30 days'`, w.ID, t.at)
+	return err
+}
+
+// mayWriteTo fails with a *WaitError when all workspaces together have invited an address often enough (SEC-43). Until the
+// transaction ends no other invites it.
+func (t *directoryTx) mayWriteTo(ctx context.Context, email string) error {
+	err := t.lockName(ctx, addressLock, account.CompareForm(email))
+	if err != nil {
+		return err
+	}
+	var lately int
+	var first *time.Time
+	err = t.tx.QueryRow(ctx, `SELECT count(*), min(created_at) FROM invitations WHERE lower(email) = $1 AND created_at > $2::timestamptz - interval '1 day'`,
+		account.CompareForm(email), t.at).Scan(&lately, &first)
+	if err == nil && lately >= account.MaxInvitationsEverywhere {
+		return &WaitError{After: max(orZero(first).Add(24*time.Hour).Sub(t.at), time.Second)}
+	}
 	return err
 }
 

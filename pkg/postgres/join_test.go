@@ -153,7 +153,7 @@ func TestGroupTest_NeedsBothCodesAndTheSameAddress(t *testing.T) {
 	if n := k.count(t, `SELECT count(*) FROM login_budgets WHERE login = $1 AND removed_at IS NOT NULL`, first.Login); n != 1 {
 		t.Error("the codes of the former test still live")
 	}
-	_, err = k.directory.PutWorkspace(t.Context(), by(), account.Workspace{ID: "w", Name: "W", MainEmail: "other@example.com"})
+	err = k.moveMain(t, "other@example.com")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,17 +15,18 @@ import (
 	"doorcode/schemas"
 )
 
-// Role is a database role of a process (P10).
+// Role is a database role of a process or of an operator (P10).
 type Role string
 
 // The roles that Migrate makes. Others have their own in their own migrations.
 const (
 	RoleAuth     Role = "doorcode_auth"
 	RoleVerifier Role = "doorcode_verifier"
+	RoleAuditor  Role = "doorcode_auditor" // of no process: of whoever exports the audit
 )
 
 // Roles returns all roles that Migrate makes.
-func Roles() []Role { return []Role{RoleAuth, RoleVerifier} }
+func Roles() []Role { return []Role{RoleAuth, RoleVerifier, RoleAuditor} }
 
 const (
 	// versionTable holds the number of the last migration applied.

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -79,12 +80,15 @@ func waiting(ctx context.Context, tx pgx.Tx, limit int) ([]event.Event, error) {
 	})
 }
 
-// OutboxPending counts the events that wait for the bus, up to 10 000.
-func (db *DB) OutboxPending(ctx context.Context) (int, error) {
-	var n int
-	err := db.pool.QueryRow(ctx, `SELECT count(*) FROM (SELECT FROM outbox LIMIT 10000) AS waiting`).Scan(&n)
+// OutboxPending counts the events that wait for the bus, up to 10 000, and tells how long the oldest of those has waited
+// since it happened: one that cannot go is put to the end of the outbox, and is as old as before.
+func (db *DB) OutboxPending(ctx context.Context) (waiting int, oldest time.Duration, err error) {
+	var seconds float64
+	err = db.pool.QueryRow(ctx, `
+		SELECT count(*), greatest(coalesce(extract(epoch FROM clock_timestamp() - min(at)), 0), 0)::float8
+		  FROM (SELECT at FROM outbox LIMIT 10000) AS waiting`).Scan(&waiting, &seconds)
 	if err != nil {
-		return 0, fmt.Errorf("count the outbox: %w", scrub(err))
+		return 0, 0, fmt.Errorf("count the outbox: %w", scrub(err))
 	}
-	return n, nil
+	return waiting, time.Duration(seconds * float64(time.Second)), nil
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"doorcode/pkg/event"
 )
@@ -47,9 +48,9 @@ func TestRelay_HandsEachEventToOneRelayAtATime(t *testing.T) {
 	if len(seen) != 100 || len(slices.Compact(seen)) != 100 {
 		t.Errorf("%d events handed over", len(seen))
 	}
-	n, err := s.db.OutboxPending(t.Context())
-	if err != nil || n != 0 {
-		t.Errorf("%d left: %v", n, err)
+	n, oldest, err := s.db.OutboxPending(t.Context())
+	if err != nil || n != 0 || oldest != 0 {
+		t.Errorf("%d left, the oldest for %s: %v", n, oldest, err)
 	}
 }
 
@@ -69,9 +70,10 @@ func TestRelay_KeepsWhatWasNotPublished(t *testing.T) {
 		t.Errorf("%d done, %d failed: %v", done, failed, err)
 	}
 	s.wantCount(1, `SELECT count(*) FROM outbox WHERE id = 'e2'`)
-	n, err := s.db.OutboxPending(t.Context())
-	if err != nil || n != 1 {
-		t.Errorf("%d left: %v", n, err)
+	s.pg.Exec(t, `UPDATE outbox SET at = clock_timestamp() - interval '90 minutes'`)
+	n, oldest, err := s.db.OutboxPending(t.Context())
+	if err != nil || n != 1 || oldest < 90*time.Minute || oldest > 24*time.Hour {
+		t.Errorf("%d left, the oldest for %s: %v", n, oldest, err)
 	}
 }
 

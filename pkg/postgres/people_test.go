@@ -231,8 +231,7 @@ func TestAcceptInvitation_RefusesWhatIsOver(t *testing.T) {
 		},
 		"the address became the main one": func(t *testing.T, k keeping, _ string) error {
 			t.Helper()
-			_, err := k.directory.PutWorkspace(t.Context(), by(), account.Workspace{ID: "w", Name: "W", MainEmail: "KIM@example.com"})
-			return err
+			return k.moveMain(t, "KIM@example.com")
 		},
 		"the address became a login's": func(t *testing.T, k keeping, _ string) error {
 			t.Helper()

@@ -22,6 +22,10 @@ func TestP10_EachRoleDoesItsJobAndNothingElse(t *testing.T) {
 		"auth": {own.AuthConfig(), []string{
 			"SELECT digest FROM challenges",
 			"SELECT routes FROM challenges",
+			"SELECT check_macs FROM challenges",
+			"SELECT send_keys FROM challenges",
+			"SELECT network FROM challenges",
+			"SELECT browser FROM challenges",
 			"UPDATE challenges SET state = 'approved'",
 			"INSERT INTO challenges (id) VALUES ('x')",
 			"DELETE FROM challenges",

@@ -43,7 +43,12 @@ const (
 	SettingsOpened   = "settings_session.v1.opened"
 	SettingsApproved = "settings_session.v1.approved"
 	SettingsEnded    = "settings_session.v1.ended" // by the person
+	SettingsCrowded  = "settings_session.v1.crowded_out"
 )
+
+// MaxSettings is how many settings sessions of a login live at once, links that nobody has opened among them. One more ends
+// the oldest.
+const MaxSettings = 20
 
 // settingsColumns are what scanSettings reads.
 const settingsColumns = `s.id, s.secret_hash, s.workspace, s.login, s.version, s.front_end, s.return_url, s.locale, s.client, s.opened,
@@ -98,10 +103,13 @@ func settingsPairs(s SettingsSession) pairs {
 }
 
 // MakeSettings stores a session for a login as it is now, whose link is good for life, and returns it. Sessions that
-// have ended are removed on the way. It fails with ErrNoWorkspace, ErrNoLogin or an *IntegrityError.
+// have ended are removed on the way, and the oldest ones of the login beyond MaxSettings end. It fails with ErrNoWorkspace, ErrNoLogin or an *IntegrityError.
 func (d *Directory) MakeSettings(ctx context.Context, s SettingsSession, life time.Duration) (SettingsSession, error) {
 	err := d.change(ctx, Change{By: s.FrontEnd}, func(ctx context.Context, t *directoryTx) error {
-		err := t.readClock(ctx)
+		err := t.lockName(ctx, settingsLock, s.Workspace+"/"+s.Login)
+		if err == nil {
+			err = t.readClock(ctx)
+		}
 		if err != nil {
 			return err
 		}
@@ -116,12 +124,34 @@ func (d *Directory) MakeSettings(ctx context.Context, s SettingsSession, life ti
 		if err != nil {
 			return err
 		}
-		return t.writeSettings(ctx, s, SettingsMade)
+		err = t.writeSettings(ctx, s, SettingsMade)
+		if err != nil {
+			return err
+		}
+		return t.crowdOut(ctx, s)
 	})
 	if err != nil {
 		return SettingsSession{}, fmt.Errorf("make settings session: %w", err)
 	}
 	return s, nil
+}
+
+// crowdOut ends the oldest live sessions of a login beyond MaxSettings, and puts each on record.
+func (t *directoryTx) crowdOut(ctx context.Context, s SettingsSession) error {
+	gone, err := t.tx.Exec(ctx, `
+		DELETE FROM settings_sessions WHERE id IN (
+		       SELECT id FROM settings_sessions WHERE workspace = $1 AND login = $2 AND expires_at > $3 ORDER BY made_at DESC, id OFFSET $4)`,
+		s.Workspace, s.Login, t.at, MaxSettings)
+	if err != nil {
+		return err
+	}
+	for range gone.RowsAffected() {
+		err = t.noteSettings(ctx, s, SettingsCrowded)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // intactVersion returns the version of a login whose row is as it was written.

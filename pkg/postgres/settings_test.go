@@ -2,11 +2,14 @@ package postgres_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
 
+	"doorcode/pkg/account"
 	"doorcode/pkg/postgres"
 )
 
@@ -116,5 +119,82 @@ func TestSettings_GoOnAfterTheirOwnChangeAndNoOther(t *testing.T) {
 	err = errors.Join(k.directory.EndSettings(ctx, s), k.directory.EndSettings(ctx, s))
 	if err != nil {
 		t.Error(err)
+	}
+}
+
+// Of the sessions of a login the newest twenty live, also when more are made at once; those of another login are its own.
+func TestMakeSettings_EndsTheOldest(t *testing.T) {
+	t.Parallel()
+	k := keep(t)
+	ctx := t.Context()
+	_, err := k.directory.PutLogin(ctx, factorBy(), account.Login{Workspace: "w", ID: "bert", Role: account.Member, Email: "bert@example.com"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := session("other")
+	other.Login = "bert"
+	_, err = k.directory.MakeSettings(ctx, other, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range postgres.MaxSettings {
+		id := fmt.Sprint("s", i)
+		_, err = k.directory.MakeSettings(ctx, session(id), time.Minute)
+		if err == nil { // An opened one lasts longer than a link, and is no newer by that.
+			_, err = k.directory.OpenSettings(ctx, id, digest("link"), digest("cookie"), time.Hour)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	live := func(id string) bool {
+		_, _, err := k.directory.Settings(ctx, id)
+		if err != nil && !errors.Is(err, postgres.ErrNoSession) {
+			t.Fatal(err)
+		}
+		return err == nil
+	}
+	if !live("s0") {
+		t.Error("the oldest of twenty has ended")
+	}
+	_, err = k.directory.MakeSettings(ctx, session("one more"), time.Minute)
+	if err != nil || live("s0") || !live("s1") {
+		t.Errorf("with one more the oldest lives: %t, the next: %t, %v", live("s0"), live("s1"), err)
+	}
+	_, err = k.directory.OpenSettings(ctx, "one more", digest("link"), digest("cookie"), time.Hour)
+	if err != nil {
+		t.Errorf("the newest: %v", err)
+	}
+	_, err = k.directory.OpenSettings(ctx, "other", digest("link"), digest("cookie"), time.Hour)
+	if err != nil {
+		t.Errorf("another login's: %v", err)
+	}
+	const more = 8
+	together(t, more, nil, func(i int) error {
+		_, err := k.directory.MakeSettings(ctx, session(fmt.Sprint("m", i)), time.Minute)
+		for postgres.IsContended(err) && ctx.Err() == nil {
+			_, err = k.directory.MakeSettings(ctx, session(fmt.Sprint("m", i)), time.Minute)
+		}
+		return err
+	})
+	if n := k.count(t, `SELECT count(*) FROM settings_sessions WHERE login = 'anna'`); n != postgres.MaxSettings {
+		t.Errorf("%d live", n)
+	}
+	err = k.auth.InTx(ctx, func(tx pgx.Tx) error { // While somebody else makes one, nobody counts them.
+		err := postgres.LockSettings(ctx, tx, "w", "anna")
+		if err != nil {
+			return err
+		}
+		_, err = k.directory.MakeSettings(ctx, session("waits"), time.Minute)
+		if !postgres.IsContended(err) {
+			t.Errorf("it does not wait: %v", err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := k.count(t, `SELECT count(*) FROM audit WHERE kind = 'settings_session.v1.crowded_out' AND login = 'anna'`); n != more+1 {
+		t.Errorf("%d are on record", n)
 	}
 }

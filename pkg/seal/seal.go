@@ -56,9 +56,9 @@ type Context struct {
 type Content struct {
 	Code      string    `json:"code,omitempty"` // none in a notice
 	Recipient string    `json:"recipient"`
-	Workspace string    `json:"workspace"` // its name, shown in the message
-	Label     string    `json:"label,omitempty"`
-	Reference string    `json:"reference"` // support reference
+	Workspace string    `json:"workspace"`       // its name, shown in the message
+	Label     string    `json:"label,omitempty"` // of a notice: of the code that it tells of
+	Reference string    `json:"reference"`       // support reference
 	Locale    string    `json:"locale"`
 	CreatedAt time.Time `json:"created_at"` // of a notice: when it happened
 	ExpiresAt time.Time `json:"expires_at"`

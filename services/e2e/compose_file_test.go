@@ -42,7 +42,8 @@ type container struct {
 	Configs         []struct{ Source, Target string }
 	Secrets         []string
 	Networks        []string
-	NetworkMode     string `yaml:"network_mode"`
+	NetworkMode     string   `yaml:"network_mode"`
+	Profiles        []string // a container with one runs only when it is asked for
 	Ports           []string
 	Healthcheck     *struct {
 		Test              []string

@@ -207,6 +207,7 @@ func start(t *testing.T) *ensemble {
 	for _, name := range e.file.order(t) {
 		c := e.file.Services[name]
 		switch {
+		case len(c.Profiles) > 0: // Not started unless somebody asks for it.
 		case name == "nats":
 			e.nats(t)
 		case name == "postgres":
@@ -218,6 +219,20 @@ func start(t *testing.T) *ensemble {
 		}
 	}
 	return e
+}
+
+// pages returns what each process shows as metrics.
+func (e *ensemble) pages(t *testing.T) map[string]string {
+	t.Helper()
+	hc := &http.Client{Timeout: patience}
+	t.Cleanup(hc.CloseIdleConnections)
+	all := map[string]string{}
+	for name, c := range e.file.Services {
+		if c.service() != "" && !c.job() {
+			all[name] = get(t, hc, "http://"+e.ops[name]+"/metrics")
+		}
+	}
+	return all
 }
 
 // named lists the files of a container's volume that its settings name.
@@ -254,6 +269,8 @@ func TestCompose_WorksWithoutContainers(t *testing.T) {
 	for _, replica := range []string{"-2", "-3", "-4"} { // --scale email-dispatcher=4
 		e.process(t, "email-dispatcher", replica)
 	}
+
+	watched(t, e.pages(t))
 
 	key, err := os.ReadFile(filepath.Join(e.volume("demo"), "api-key"))
 	if err != nil {

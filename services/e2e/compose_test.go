@@ -98,7 +98,7 @@ func TestCompose_EnvironmentIsWhatTheProcessesKnow(t *testing.T) {
 // It shows SEC-69 of deploy/SECURITY.md.
 func TestCompose_EveryContainerIsConfined(t *testing.T) {
 	t.Parallel()
-	pinned := regexp.MustCompile(`^(nats:2\.\d+\.\d+|postgres:17\.\d+|doorcode/[a-z-]+:local$)`)
+	pinned := regexp.MustCompile(`^(nats:2\.\d+\.\d+|postgres:17\.\d+|prom/prometheus:v3\.\d+\.\d+$|grafana/grafana:\d+\.\d+\.\d+$|doorcode/[a-z-]+:local$)`)
 	for name, c := range compose(t).Services {
 		user, group, _ := strings.Cut(c.User, ":")
 		if user == "" || user == "0" || user == "root" || group == "" || group == "0" {
@@ -239,6 +239,7 @@ func TestP10_ComposeShowsEachVolumeToItsProcessAlone(t *testing.T) {
 		"postgres":         {"hand-out rw", "postgres"},
 		"nats-data":        {"hand-out rw", "nats rw"},
 		"postgres-data":    {"postgres rw"},
+		"prometheus-data":  {"prometheus rw"},
 	}, users); diff != "" {
 		t.Errorf("who sees which volume (-want +got):\n%s", diff)
 	}
@@ -256,8 +257,16 @@ func TestCompose_OnlyWhatPeopleUseCanBeReached(t *testing.T) {
 			published[name] = c.Ports
 		}
 		open := slices.ContainsFunc(c.Networks, func(n string) bool { return !file.Networks[n].Internal })
-		if c.service() == "" && open || c.job() && open {
+		// Grafana is what people look at; it sees Prometheus and the operations addresses, and no bus, database or volume.
+		if (c.service() == "" && name != "grafana" || c.job()) && open {
 			t.Errorf("%s can be reached, or reaches out", name)
+		}
+		watched := c.service() != "" && !c.job() || len(c.Profiles) > 0
+		if slices.Contains(c.Networks, "operations") != watched {
+			t.Errorf("%s: networks %v", name, c.Networks)
+		}
+		if len(c.Profiles) > 0 && slices.ContainsFunc(c.Networks, func(n string) bool { return n != "operations" && n != "watch" }) {
+			t.Errorf("%s watches from the networks %v", name, c.Networks)
 		}
 		if (c.NetworkMode == "none") == (len(c.Networks) > 0) {
 			t.Errorf("%s: networks %v, mode %q", name, c.Networks, c.NetworkMode)
@@ -277,6 +286,7 @@ func TestCompose_OnlyWhatPeopleUseCanBeReached(t *testing.T) {
 	if diff := cmp.Diff(map[string][]string{
 		"auth": {"127.0.0.1:8080:8080"}, "receipts": {"127.0.0.1:8081:8081"},
 		"sandbox": {"127.0.0.1:8025:8025"}, "demo": {"127.0.0.1:8090:8090"},
+		"grafana": {"127.0.0.1:3000:3000"},
 	}, published); diff != "" {
 		t.Errorf("published (-want +got):\n%s", diff)
 	}

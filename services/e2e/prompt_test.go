@@ -67,6 +67,12 @@ func toPrompt(t *testing.T, s *standalone, b *browsertest.Tab) (label string) {
 	if strings.Contains(b.URL(), "ticket") {
 		t.Errorf("the ticket stays in the address %s", b.URL())
 	}
+	return labelOn(t, b)
+}
+
+// labelOn reads the letters that the page asks for a message with.
+func labelOn(t *testing.T, b *browsertest.Tab) string {
+	t.Helper()
 	found := regexp.MustCompile(`\n([B-DF-HJ-NP-TV-XZ]{3})\n`).FindStringSubmatch(b.Text())
 	if found == nil {
 		t.Fatalf("no label on the page\n%s", b.Text())

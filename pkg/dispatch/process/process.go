@@ -71,6 +71,7 @@ type Process struct {
 	cfg      Config
 	name     string
 	provider provider.Provider // behind rate and breaker
+	queue    *queue
 
 	stack   lifecycle.Stack
 	failed  chan error
@@ -95,6 +96,10 @@ func New(cfg Config) (*Process, error) {
 		return nil, fmt.Errorf("%s: %w", p.name, err)
 	}
 	breaker, err := newBreakerGauge(cfg.Telemetry, cfg.Provider.Name())
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", p.name, err)
+	}
+	p.queue, err = newQueue(cfg.Telemetry.Registry, cfg.Channel, event.StreamChallenges)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", p.name, err)
 	}
@@ -132,6 +137,7 @@ func (p *Process) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	p.queue.open(p.consume)
 	engine, err := dispatch.New(dispatch.Config{
 		Channel: p.cfg.Channel, Provider: p.provider, Source: source, Publisher: p.publish, Verifier: p.publish,
 		Ring: ring, Render: p.render, Clock: p.cfg.Clock, Log: p.cfg.Telemetry.Log, Metrics: p.cfg.Telemetry.Registry, Tracer: p.cfg.Telemetry.Tracer(),
@@ -185,7 +191,7 @@ func (p *Process) write(notice string, c seal.Content) (message.Message, error) 
 	if notice != "" {
 		return p.cfg.Renderer.RenderNotice(message.Notice{
 			Kind: notice, At: c.CreatedAt, Reference: c.Reference, Workspace: c.Workspace, Locale: c.Locale,
-			Owner: c.Owner, Name: c.Name, To: c.To, Ending: c.Ending, Browser: c.Browser, System: c.System,
+			Owner: c.Owner, Label: c.Label, Name: c.Name, To: c.To, Ending: c.Ending, Browser: c.Browser, System: c.System,
 			Link: c.Link, Until: c.Until,
 		})
 	}

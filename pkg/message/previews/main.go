@@ -149,6 +149,9 @@ func sample(kind string, form message.NoticeForm, language string) message.Notic
 	n := message.Notice{
 		Kind: kind, At: at, Reference: "4F72KQ9R", Workspace: "Acme", Locale: language, Name: "Kim de Vries", Browser: "Firefox", System: "Windows",
 	}
+	if form.Labeled {
+		n.Label = "KTM"
+	}
 	if form.Routed {
 		n.To, n.Ending = "sms", "48"
 	}

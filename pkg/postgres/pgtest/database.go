@@ -115,6 +115,12 @@ func (d *Database) Verifier(t testing.TB) *postgres.DB {
 	return open(t, d.VerifierConfig())
 }
 
+// Auditor opens the database as whoever exports the audit does; it is closed when the test ends.
+func (d *Database) Auditor(t testing.TB) *postgres.DB {
+	t.Helper()
+	return open(t, d.AuditorConfig())
+}
+
 // Owner opens the database as its owner, who may do everything; it is closed when
 // the test ends.
 func (d *Database) Owner(t testing.TB) *postgres.DB {
@@ -122,9 +128,11 @@ func (d *Database) Owner(t testing.TB) *postgres.DB {
 	return open(t, postgres.Config{URL: d.OwnerURL(), Application: "owner", MaxConns: maxConns})
 }
 
-// open opens a pool for one test.
+// open opens a pool for one test. Locks are waited for as long as a slow machine needs: a caller that gave up, as in
+// production after a moment, would say nothing of what a test is about.
 func open(t testing.TB, cfg postgres.Config) *postgres.DB {
 	t.Helper()
+	cfg.Params = map[string]string{"lock_timeout": "20s", "statement_timeout": "1min"}
 	db, err := postgres.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal("pgtest: open database:", err)
@@ -139,6 +147,11 @@ func (d *Database) AuthConfig() postgres.Config { return d.config(postgres.RoleA
 // VerifierConfig returns what the verifier needs to open this database.
 func (d *Database) VerifierConfig() postgres.Config {
 	return d.config(postgres.RoleVerifier, "verifier")
+}
+
+// AuditorConfig returns what whoever exports the audit needs to open this database.
+func (d *Database) AuditorConfig() postgres.Config {
+	return d.config(postgres.RoleAuditor, "doorcodectl")
 }
 
 // config returns the settings of one process's pool; the address carries neither

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -65,6 +66,30 @@ func TestClient_WritesTheBodyThatACodeNeeds(t *testing.T) {
 		}
 		requests := s.Requests()
 		golden(t, m.name, requests[len(requests)-1].Body)
+	}
+}
+
+// product.md edge case 12, as far as doorcode goes: a message asks a group's mailbox for no out-of-office and no automatic
+// reply, in the words of RFC 3834 and in those of Exchange, and for its bounces as ever. Mail that comes back all the same goes
+// to the sender's address, which is not doorcode's to read.
+func TestEdge12_AMessageAsksForNoAutomaticReply(t *testing.T) {
+	t.Parallel()
+	s, c := newPair(t)
+	_, err := c.Send(t.Context(), providertest.Sample(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var body struct {
+		Headers map[string]string `json:"headers"`
+	}
+	err = json.Unmarshal(s.Requests()[0].Body, &body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	suppressed := strings.Split(body.Headers["X-Auto-Response-Suppress"], ", ")
+	slices.Sort(suppressed)
+	if body.Headers["Auto-Submitted"] != "auto-generated" || !slices.Equal(suppressed, []string{"AutoReply", "OOF"}) {
+		t.Errorf("the headers are %v", body.Headers)
 	}
 }
 

@@ -192,12 +192,10 @@ func (a *App) Start(ctx context.Context) error {
 	return nil
 }
 
-// tell starts what orders notices. It finds its consumer by itself: none of it keeps the process from starting.
+// tell starts what orders notices. It finds its consumers by itself: none of it keeps the process from starting.
 func (a *App) tell(ctx context.Context, f *front.Front) error {
 	teller, err := notice.New(notice.Config{
-		Open: func(ctx context.Context) (notice.Source, error) {
-			return a.bus.Consumer(ctx, event.StreamDirectory, bus.Notices)
-		},
+		Changes: a.consumer(event.StreamDirectory), Codes: a.consumer(event.StreamOutcomes),
 		Publisher: a.bus, Directory: postgres.NewDirectory(a.db, a.rows), Address: a.keys.Address,
 		Channels: a.keys.Channels, MayText: a.decisions().MayText, Link: a.link, Alarm: f.Alarm, Clock: time.Now,
 		Log: a.tel.Log, Metrics: a.tel.Registry,
@@ -214,6 +212,11 @@ func (a *App) tell(ctx context.Context, f *front.Front) error {
 		return nil
 	})
 	return nil
+}
+
+// consumer opens the one of a stream that hands out what people are told of.
+func (a *App) consumer(stream string) notice.Opener {
+	return func(ctx context.Context) (notice.Source, error) { return a.bus.Consumer(ctx, stream, bus.Notices) }
 }
 
 // link is where a link in a mail is opened; without hosted pages there is no such place.

@@ -13,6 +13,14 @@ func put(path string, body fields) request {
 	return request{method: "PUT", path: "/v1/workspaces/w" + path, body: body}
 }
 
+// asRead is a put of workspace w that names the state which it has now.
+func (h *harness) asRead(t *testing.T, body fields) request {
+	t.Helper()
+	r := put("", body)
+	r.header = map[string]string{"If-Match": h.must(t, 200, request{method: "GET", path: "/v1/workspaces/w"}).Header.Get("ETag")}
+	return r
+}
+
 // shown reads an entry of the directory.
 func (h *harness) shown(t *testing.T, path string) map[string]any {
 	t.Helper()
@@ -70,6 +78,41 @@ func TestDirectory_ChangesOnlyWhatWasSeen(t *testing.T) {
 	}
 }
 
+// What people did to their main address is not undone by an application that has not heard of it, and is changed by one
+// that has. It shows SEC-37 of deploy/SECURITY.md.
+func TestDirectory_AStalePutLeavesTheMainAddress(t *testing.T) {
+	t.Parallel()
+	h := start(t, nil)
+	h.settle(t)
+	read := h.asRead(t, fields{"name": "Lanternbird", "main_email": "mine@example.com"})
+	// The owner's change and the test of a group address, as the host application does not know of them.
+	h.must(t, 200, h.asRead(t, fields{"name": "Lanternbird", "main_email": "theirs@example.com", "group_address": true}))
+	version := h.version(t, "anna")
+	for name, r := range map[string]request{
+		"the former address": put("", fields{"name": "Other", "main_email": "office@example.com"}),
+		"with an owner":      put("", fields{"name": "Other", "main_email": "office@example.com", "owner": "anna"}),
+		"no group":           put("", fields{"name": "Other", "main_email": "theirs@example.com", "group_address": false}),
+		"any state":          {method: "PUT", path: "/v1/workspaces/w", body: fields{"name": "Other", "main_email": "office@example.com"}, header: map[string]string{"If-Match": "*"}},
+	} {
+		h.refused(t, 409, "main_email_differs", r)
+		if got := h.shown(t, ""); got["main_email"] != "theirs@example.com" || got["group_address"] != true || got["name"] != "Lanternbird" {
+			t.Errorf("%s: it is %v", name, got)
+		}
+	}
+	h.refused(t, 412, "changed", read) // It has read what there was before.
+	if h.version(t, "anna") != version {
+		t.Error("a refused put ended what is open")
+	}
+	h.must(t, 200, put("", fields{"name": "Other", "main_email": "theirs@example.com"}))
+	if got := h.shown(t, ""); got["group_address"] != true || got["name"] != "Other" {
+		t.Errorf("with the address that there is: %v", got)
+	}
+	h.must(t, 200, h.asRead(t, fields{"name": "Other", "main_email": "mine@example.com"}))
+	if got := h.shown(t, ""); got["main_email"] != "mine@example.com" || got["group_address"] != false {
+		t.Errorf("what was meant: %v", got)
+	}
+}
+
 // It shows SEC-45 of deploy/SECURITY.md.
 func TestDirectory_OwnerStandsInOnePlace(t *testing.T) {
 	t.Parallel()
@@ -121,6 +164,9 @@ func TestDirectory_RaisesTheVersionOfWhomAChangeIsAbout(t *testing.T) {
 		{"an own address for the owner", put("/logins/anna", fields{"role": "owner", "email": "anna@example.com"}), 3, 3},
 		{"the main address, nobody's route", put("", fields{"name": "Other", "main_email": "newer@example.com"}), 3, 3},
 	} {
+		if c.put.path == "/v1/workspaces/w" {
+			c.put = h.asRead(t, c.put.body.(fields))
+		}
 		h.must(t, 200, c.put)
 		if h.version(t, "anna") != c.anna || h.version(t, "bert") != c.bert {
 			t.Errorf("after %s the versions are %d and %d", c.what, h.version(t, "anna"), h.version(t, "bert"))

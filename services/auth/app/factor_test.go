@@ -309,6 +309,30 @@ func TestFactor_ANumberThatAnotherLoginHasIsProvedByItsOwnCode(t *testing.T) {
 	w.must(t, 200, request{method: "POST", path: "/v1/challenges/" + signIn.Handle + "/checks", body: fields{"code": entry}})
 }
 
+// product.md R7.3: a number serves three logins, of whatever workspaces.
+func TestFactor_AFourthLoginDoesNotGetANumber(t *testing.T) {
+	t.Parallel()
+	w := startWorld(t)
+	w.must(t, 201, request{method: "PUT", path: "/v1/workspaces/v", body: fields{"name": "Other", "main_email": "v@example.com"}})
+	third := request{method: "PUT", path: "/v1/workspaces/v/logins/third", body: fields{"role": "member", "phone": phoneA}}
+	for _, r := range []request{put("/logins/first", fields{"role": "member", "phone": phoneA}), put("/logins/second", fields{"role": "member", "phone": phoneA})} {
+		w.must(t, 201, r)
+	}
+	c := w.begin(t, "bert", fields{"kind": "sms", "phone": phoneA})
+	c = w.confirm(t, "bert", c, w.Code(t, bertAt, 1))
+	w.must(t, 201, third)
+	w.refused(t, 409, "number_in_use", confirmation("bert", c, w.Code(t, phoneA, 1))) // It went to another one meanwhile.
+	if got := w.listed(t); got[0].State != "canceled" || w.reach(t, "bert") != "email " {
+		t.Errorf("it stands at %+v, codes go by %s", got[0], w.reach(t, "bert"))
+	}
+	w.refused(t, 409, "number_in_use", request{method: "POST", path: changes("bert"), body: fields{"kind": "sms", "phone": phoneA}})
+	w.refused(t, 409, "number_in_use", put("/logins/fourth", fields{"role": "member", "phone": phoneA}))
+	if strings.Contains(w.logs.String(), "2025550148") {
+		t.Error("the number is in the log")
+	}
+	w.must(t, 201, put("/logins/fourth", fields{"role": "member"}))
+}
+
 // SEC-41: text messages go to allowed countries alone, and a number is refused before a code is asked for.
 func TestSEC41_ANumberOfAnotherCountryIsRefused(t *testing.T) {
 	t.Parallel()

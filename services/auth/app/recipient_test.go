@@ -54,7 +54,7 @@ func TestEdge23_AGroupAddressIsBusyInTheMorning(t *testing.T) {
 	t.Parallel()
 	h := start(t, nil)
 	h.settle(t)
-	h.must(t, 200, put("", fields{"name": "Lanternbird", "main_email": "office@example.com", "group_address": true, "owner": "anna"}))
+	h.must(t, 200, h.asRead(t, fields{"name": "Lanternbird", "main_email": "office@example.com", "group_address": true, "owner": "anna"}))
 	h.must(t, 201, request{method: "PUT", path: "/v1/workspaces/v", body: fields{"name": "Other", "main_email": "Office@Example.com", "owner": "otto"}})
 	h.must(t, 201, request{method: "PUT", path: "/v1/workspaces/v/logins/otto", body: fields{"role": "owner"}})
 	h.must(t, 201, request{method: "POST", path: "/v1/challenges", body: fields{"workspace": "v", "login": "otto"}})

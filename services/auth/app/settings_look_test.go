@@ -6,7 +6,9 @@ import (
 
 	"doorcode/pkg/account"
 	"doorcode/pkg/chromium/browsertest"
+	"doorcode/pkg/event"
 	"doorcode/pkg/postgres"
+	pkgproblem "doorcode/pkg/problem"
 	"doorcode/services/auth/app"
 )
 
@@ -90,18 +92,43 @@ func (s *scene) judgePeople(t *testing.T, b *browsertest.Tab, directory *postgre
 	t.Helper()
 	b.Leave(func() { b.Press("form[action$='/approval'] button") })
 	s.judgePage(t, b, "people-code")
+	s.set(func() {
+		other(s)
+		s.order = func(event.ResendRequest) (event.ResendReply, *pkgproblem.Problem) {
+			p := pkgproblem.New(429, "resend_too_early", "Wait.")
+			p.RetryAfter = 12 * time.Second
+			return event.ResendReply{}, p
+		}
+	})
+	b.Leave(func() { b.Press(".ways button") })
+	shows(t, b, ".ways button[value=sms][aria-describedby=problem]")
+	s.judgePage(t, b, "people-code-ways")
 	s.approved(t, directory)
 	b.Leave(func() { b.Press("a[href*='/settings/']") })
 	b.Leave(func() { b.Press("a[href$='/people']") })
 	s.judgePage(t, b, "people-open")
 	b.Type("#email", "office@example.com")
-	b.Leave(func() { b.Press("form[action$='/invite'] button") })
+	b.Leave(func() { b.Press("form[action$='/people/invite'] button") })
+	shows(t, b, "#email[aria-invalid]")
 	s.judgePage(t, b, "people-refused")
+	b.Visit(b.URL())
+	b.Type("#email", "lee@example.org, office@example.com, a.rather-long-address.indeed@a-rather-long-domain.example.com")
+	b.Leave(func() { b.Press("form[action$='/people/invite'] button") })
+	shows(t, b, "#email[aria-invalid]")
+	s.judgePage(t, b, "people-several")
 	b.Leave(func() { b.Press("a[href$='login=kim']") })
 	s.judgePage(t, b, "people-remove")
 	b.Leave(func() { b.Press("a[href$='/people']") })
 	b.Leave(func() { b.Press("form[action$='/group'] button") })
 	s.judgePage(t, b, "people-group")
+}
+
+// shows fails the test when the page that is judged is not the one that is meant.
+func shows(t *testing.T, b *browsertest.Tab, selector string) {
+	t.Helper()
+	if !b.Is(selector) {
+		t.Errorf("the page has no %s:\n%s", selector, b.Text())
+	}
 }
 
 // judgeChanges judges a change of a factor on its way.

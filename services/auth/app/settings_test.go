@@ -3,6 +3,7 @@ package app_test
 import (
 	"net/http"
 	"net/url"
+	"os"
 	"regexp"
 	"strings"
 	"sync"
@@ -85,6 +86,38 @@ func TestSettings_SayWhereCodesGoAndWhy(t *testing.T) {
 	s.must(t, 200, request{method: "GET", path: "/v1/workspaces/w/logins/anna"}).into(t, &shown)
 	if shown.Route["channel"] != "email" || shown.Route["recipient"] != "o•••@example.com" || !strings.Contains(shown.Route["why"], "main e-mail address") {
 		t.Errorf("support is shown %v", shown.Route)
+	}
+}
+
+// product.md edge case 16 and R1.9, as far as doorcode can know: whose codes come by e-mail reads that a mailbox which resets
+// the password, too, is one step. Of a reset itself it is not told; the README leaves what follows it to the application.
+func TestEdge16_SettingsSayThatOneMailboxForBothIsOneStep(t *testing.T) {
+	t.Parallel()
+	s := play(t, texting(100))
+	s.phoned(t, "tess", "+12025550148", "tess@example.com")
+	for _, c := range []struct {
+		login, locale, sentence string
+		want                    bool
+	}{
+		{"bert", "en", "that mailbox alone is enough to sign in", true}, // an address of one's own
+		{"anna", "nl", "is die mailbox alleen genoeg", true},            // the main address
+		{"tess", "en", "that mailbox alone is enough to sign in", false},
+	} {
+		p := s.person(t)
+		p.open(s.settings(t, c.login, fields{"locale": c.locale}))
+		if !strings.Contains(p.body, "SP 800-63B") || strings.Contains(p.body, c.sentence) != c.want {
+			t.Errorf("%s reads %q: %t, in\n%s", c.login, c.sentence, !c.want, p.body)
+		}
+	}
+	readme, err := os.ReadFile("../../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, limits, _ := strings.Cut(string(readme), "## What it does not do")
+	for _, want := range []string{"both resets the password and receives the code is one factor, not two", "not told of password resets"} {
+		if !strings.Contains(strings.Join(strings.Fields(limits), " "), want) {
+			t.Errorf("the README does not say %q", want)
+		}
 	}
 }
 

@@ -134,6 +134,9 @@ func TestCreate_ACapThatIsReachedMovesNobodyToAnotherChannel(t *testing.T) {
 	if n := h.count(t, `SELECT coalesce(sum(cardinality(times)), 0) FROM limits WHERE dimension = 'recipient'`); n != 3 {
 		t.Errorf("%d messages of recipients are counted: a refused create took one", n)
 	}
+	if n := h.metric(t, "doorcode_limits_reached_total", "sms_spend"); n != 3 {
+		t.Errorf("the cap is counted %v times", n)
+	}
 	h.must(t, 201, create("bert")) // E-mail knows no cap.
 }
 
@@ -154,10 +157,16 @@ func TestCreate_AStoppedCountryIsNoRoute(t *testing.T) {
 	if c.Recipient != "k•••@example.com" || c.ExpiresAt.IsZero() {
 		t.Errorf("the code went to %s", c.Recipient)
 	}
+	if n := h.gauge(t, "doorcode_sms_countries_stopped"); n != 1 {
+		t.Errorf("%v countries are shown as stopped", n)
+	}
 	h.db.Exec(t, `DELETE FROM sms_countries`)
 	h.must(t, 201, create("kim")).into(t, &c)
 	if c.Recipient != "•••48" {
 		t.Errorf("after the stop the code went to %s", c.Recipient)
+	}
+	if n := h.gauge(t, "doorcode_sms_countries_stopped"); n != 0 {
+		t.Errorf("after the stop %v countries are shown as stopped", n)
 	}
 }
 

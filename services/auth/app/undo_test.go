@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"doorcode/pkg/bus/bustest"
 	"doorcode/pkg/event"
 	"doorcode/pkg/provider/sandbox"
 )
@@ -110,8 +111,9 @@ func TestSEC38_TheOldAddressIsToldAndUndoesTheChange(t *testing.T) {
 	}
 }
 
-// A later change is not undone by the link of an earlier one, and all who got codes before are told.
-func TestSEC38_AnUndoDiesWithTheNextChange(t *testing.T) {
+// The link of the first of two changes takes both back, says so before, and all who got codes are told. The link of the
+// second one is dead then.
+func TestSEC38_AnUndoTakesLaterChangesAlong(t *testing.T) {
 	t.Parallel()
 	w := startWorld(t)
 	w.switched(t, phoneA)
@@ -119,18 +121,54 @@ func TestSEC38_AnUndoDiesWithTheNextChange(t *testing.T) {
 	c := w.begin(t, "bert", fields{"kind": "number", "phone": phoneB})
 	c = w.confirm(t, "bert", c, w.Code(t, phoneA, 2))
 	w.confirm(t, "bert", c, w.Code(t, phoneB, 1))
-	status, _ := w.visit(t, first, nil, "")
-	pressed, _ := w.visit(t, "/undo", url.Values{"of": {field}}, publicO)
-	if status != 410 || pressed != 410 || w.reach(t, "bert") != "sms "+phoneB {
-		t.Errorf("answered %d and %d, codes go by %s", status, pressed, w.reach(t, "bert"))
-	}
 	if told := w.notice(t, phoneA, 1); !strings.Contains(told.Text, "a phone ending 49") {
 		t.Errorf("the old number is told\n%s", told.Text)
 	}
-	_, field = undoLink(t, w.notice(t, bertAt, 2))
-	pressed, _ = w.visit(t, "/undo", url.Values{"of": {field}}, publicO)
-	if pressed != 200 || w.reach(t, "bert") != "sms "+phoneA {
+	_, second := undoLink(t, w.notice(t, bertAt, 2))
+	status, body := w.visit(t, first, nil, "")
+	if status != 200 || !strings.Contains(body, "All of it is undone together.") || !strings.Contains(body, "•••48") {
+		t.Errorf("the page is %d:\n%s", status, body)
+	}
+	pressed, _ := w.visit(t, "/undo", url.Values{"of": {field}}, publicO)
+	if pressed != 200 || w.reach(t, "bert") != "email " {
 		t.Errorf("answered %d, codes go by %s", pressed, w.reach(t, "bert"))
+	}
+	pressed, _ = w.visit(t, "/undo", url.Values{"of": {second}}, publicO)
+	if pressed != 410 || w.reach(t, "bert") != "email " {
+		t.Errorf("the other link is answered %d, codes go by %s", pressed, w.reach(t, "bert"))
+	}
+	for number, n := range map[string]int{phoneA: 2, phoneB: 1} {
+		if m := w.notice(t, number, n); !strings.Contains(m.Text, "an e-mail address") {
+			t.Errorf("told is\n%s", m.Text)
+		}
+	}
+}
+
+// Codes that went away and came back by a second change go where they went all along: that address is not told of a loss.
+func TestSEC38_AnUndoOfTwoChangesTellsNobodyOfTheWayBack(t *testing.T) {
+	t.Parallel()
+	w := startWorld(t)
+	w.switched(t, phoneA)
+	_, field := undoLink(t, w.notice(t, bertAt, 1))
+	mails := w.Codes(bertAt)
+	c := w.begin(t, "bert", fields{"kind": "email"})
+	c = w.confirm(t, "bert", c, w.Code(t, phoneA, 2))
+	w.confirm(t, "bert", c, w.Code(t, bertAt, mails+1))
+	w.notice(t, phoneA, 1) // of the way back
+	pressed, _ := w.visit(t, "/undo", url.Values{"of": {field}}, publicO)
+	if pressed != 200 || w.reach(t, "bert") != "email " {
+		t.Errorf("answered %d, codes go by %s", pressed, w.reach(t, "bert"))
+	}
+	w.notice(t, phoneA, 2) // The phone has lost them once more.
+	bustest.Wait(t, "the second undone change is told to nobody", func() bool { return w.metric(t, "doorcode_notices_total", "ended") == 1 })
+	told := 0
+	for _, m := range w.Messages(t, bertAt, mails+2) {
+		if strings.Contains(m.Subject+m.Text, "sign-in codes go") {
+			told++
+		}
+	}
+	if told != 1 || w.recorded(t, event.FactorReverted) != 2 {
+		t.Errorf("the address is told %d times, %d changes were undone", told, w.recorded(t, event.FactorReverted))
 	}
 }
 

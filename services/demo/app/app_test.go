@@ -26,6 +26,8 @@ type directory struct {
 	mu     sync.Mutex
 	puts   []string
 	status int
+	// kept makes it refuse to change the main address.
+	kept bool
 }
 
 // ServeHTTP answers every request with the status.
@@ -34,6 +36,11 @@ func (d *directory) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer d.mu.Unlock()
 	if r.Method == http.MethodPut {
 		d.puts = append(d.puts, r.URL.Path)
+	}
+	if d.kept && len(d.puts) == 1 {
+		w.WriteHeader(http.StatusConflict)
+		_, _ = io.WriteString(w, `{"code":"main_email_differs"}`)
+		return
 	}
 	w.WriteHeader(d.status)
 	_, _ = io.WriteString(w, `{"code":"unavailable"}`)
@@ -84,6 +91,21 @@ func TestApp_SeedsItsLoginServesItsPagesAndLeavesNothingBehind(t *testing.T) {
 	page, err := io.ReadAll(res.Body)
 	if err != nil || !strings.Contains(string(page), "jo@lanternbird.example") {
 		t.Errorf("the login page is %s, %v", page, err)
+	}
+	err = a.Stop(context.WithoutCancel(t.Context()))
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// Its owner has changed the main address on the settings page: that is no reason not to start.
+func TestApp_StartsWithTheMainAddressThatItsOwnerChose(t *testing.T) {
+	t.Parallel()
+	d := &directory{status: http.StatusOK, kept: true}
+	a := newDemo(t, d)
+	err := a.Start(t.Context())
+	if err != nil || len(d.puts) != 2 {
+		t.Errorf("it put %v, %v", d.puts, err)
 	}
 	err = a.Stop(context.WithoutCancel(t.Context()))
 	if err != nil {

@@ -30,6 +30,7 @@ type Config struct {
 	DatabaseURL      string        `env:"DOORCODE_DATABASE_URL" help:"Address of the database, with the owner's name for doorcodectl, without a password."`
 	DatabasePassword config.Secret `env:"DOORCODE_DOORCODECTL_DATABASE_PASSWORD_FILE,file" help:"File with the password of the database's owner."`
 	AuthPassword     config.Secret `env:"DOORCODE_DOORCODECTL_AUTH_PASSWORD_FILE,file" help:"File with the password that migrate gives the role doorcode_auth."`
+	AuditorPassword  config.Secret `env:"DOORCODE_DOORCODECTL_AUDITOR_PASSWORD_FILE,file" help:"File with the password that migrate gives the role doorcode_auditor, which exports the audit; without one nobody is that role."`
 	VerifierPassword config.Secret `env:"DOORCODE_DOORCODECTL_VERIFIER_PASSWORD_FILE,file" help:"File with the password that migrate gives the role doorcode_verifier."`
 }
 
@@ -100,6 +101,12 @@ const usage = `doorcodectl, the commands of doorcode's operator
                                            end that at once
   doorcodectl rollout show [-workspace W]  show the waves and how many workspaces stand in each stage; or the stage of
                                            one, and why
+  doorcodectl audit export -operator NAME -from TIME [-to TIME] [-workspace W] [-challenge C] [-kind K] [-format ndjson|csv] [-out FILE]
+                                           every row of the audit from a time on, up to now or before -to, by time and
+                                           id; a time is of RFC 3339 or a day in UTC. At the end stands what was asked
+                                           for, the number of rows and the SHA-256 of all before it: the last line, or
+                                           beside CSV on standard error. That NAME exported is on record. The role
+                                           doorcode_auditor is enough for it
 
 Exit codes: 0 done, 1 failed, 2 not understood.
 Settings are environment variables; README.md lists them.
@@ -110,9 +117,10 @@ var errUsage = errors.New("doorcodectl -h lists the commands")
 
 // command is one run of doorcodectl.
 type command struct {
-	cfg Config
-	in  io.Reader
-	out io.Writer
+	cfg    Config
+	in     io.Reader
+	out    io.Writer
+	errOut io.Writer
 }
 
 // Run runs one command and returns the exit code: 0 done, 1 failed, 2 not
@@ -122,7 +130,7 @@ func Run(ctx context.Context, args, environ []string, out, errOut io.Writer) int
 		_, _ = io.WriteString(out, usage)
 		return 0
 	}
-	err := run(ctx, args, environ, out)
+	err := run(ctx, args, environ, out, errOut)
 	if err == nil {
 		return 0
 	}
@@ -141,7 +149,7 @@ func asksForHelp(args []string) bool {
 }
 
 // run finds the command by its words and gives it the rest of the arguments.
-func run(ctx context.Context, args, environ []string, out io.Writer) error {
+func run(ctx context.Context, args, environ []string, out, errOut io.Writer) error {
 	for _, known := range []struct {
 		words string
 		do    func(command, context.Context, []string) error
@@ -173,6 +181,7 @@ func run(ctx context.Context, args, environ []string, out io.Writer) error {
 		{"rollout exempt", command.exempt},
 		{"rollout end-exemption", command.endExemption},
 		{"rollout show", command.showRollout},
+		{"audit export", command.exportAudit},
 	} {
 		words := strings.Fields(known.words)
 		if len(args) < len(words) || !slices.Equal(args[:len(words)], words) {
@@ -182,7 +191,7 @@ func run(ctx context.Context, args, environ []string, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		return known.do(command{cfg: cfg, in: os.Stdin, out: out}, ctx, args[len(words):])
+		return known.do(command{cfg: cfg, in: os.Stdin, out: out, errOut: errOut}, ctx, args[len(words):])
 	}
 	return fmt.Errorf("unknown command; %w", errUsage)
 }

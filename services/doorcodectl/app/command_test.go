@@ -16,6 +16,7 @@ func TestRun_ListsTheCommandsWhateverTheEnvironment(t *testing.T) {
 			"dead-letters list", "dead-letters show", "dead-letters replay", "dead-letters discard", "advisories list",
 			"channel pause", "channel resume", "channel show", "country stop", "country allow", "country list",
 			"rollout wave", "rollout join", "rollout leave", "rollout pause", "rollout resume", "rollout exempt", "rollout end-exemption", "rollout show",
+			"audit export",
 		} {
 			if !strings.Contains(out, "doorcodectl "+command) {
 				t.Errorf("%v does not list %s", args, command)
@@ -72,6 +73,20 @@ func TestRun_EndsWithTwoForWhatItDoesNotUnderstand(t *testing.T) {
 		{"rollout"},
 		{"rollout", "stop"},
 		{"rollout", "show", "one"},
+		{"audit"},
+		{"audit", "export"},
+		{"audit", "export", "-from", "2026-06-01"},
+		{"audit", "export", "-operator", "anna"},
+		{"audit", "export", "-operator", "anna@acme.example", "-from", "2026-06-01"},
+		{"audit", "export", "-operator", "", "-from", "2026-06-01"},
+		{"audit", "export", "-operator", "anna", "-from", "yesterday"},
+		{"audit", "export", "-operator", "anna", "-from", "2026-06-01 08:00"},
+		{"audit", "export", "-operator", "anna", "-from", "2026-06-02", "-to", "2026-06-02"},
+		{"audit", "export", "-operator", "anna", "-from", "2026-06-01", "all"},
+		{"audit", "export", "-operator", "anna", "-from", "2026-06-01", "-format", "xml"},
+		{"audit", "export", "-operator", "anna", "-from", "2026-06-01", "-kind", "challenge"},
+		{"audit", "export", "-operator", "anna", "-from", "2026-06-01", "-workspace", "a/b"},
+		{"audit", "export", "-operator", "anna", "-from", "2026-06-01", "-challenge", ""},
 	} {
 		o.refused(t, 2, "doorcodectl -h", args...)
 	}

@@ -165,7 +165,8 @@ func replay(ctx context.Context, conn *bus.Conn, letter bus.Stored) error {
 // recorderLetters is where the recorder puts what it cannot record.
 const recorderLetters = "doorcode.dlq.recorder"
 
-// noticeLetters is where auth puts the changes that it cannot tell of.
+// noticeLetters is where auth puts what it cannot tell of. Changes of the directory are replayed; a right code is not: it
+// is told of within the hour or not at all, and who listens to the outcomes would hear of it twice.
 const noticeLetters = "doorcode.dlq.notices"
 
 // mayReplay reports whether the owner of a dead letter consumes the subject that the letter names. The bus enforces the

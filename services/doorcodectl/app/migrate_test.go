@@ -72,16 +72,23 @@ func TestMigrate_MakesSchemaAndRolesWithTheirPasswords(t *testing.T) {
 	if !opens(t, address, postgres.RoleAuth, "first of auth") || !opens(t, address, postgres.RoleVerifier, "first of verifier") {
 		t.Error("a role cannot open the database")
 	}
+	if opens(t, address, postgres.RoleAuditor, "") || opens(t, address, postgres.RoleAuditor, "first of auditor") {
+		t.Error("the auditor opens the database without having been given a password")
+	}
 	if opens(t, address, postgres.RoleAuth, "first of verifier") {
 		t.Error("any password opens the database")
 	}
 	o.keep(t, "auth", "second of auth")
+	o.env["DOORCODE_DOORCODECTL_AUDITOR_PASSWORD_FILE"] = o.keep(t, "auditor", "first of auditor")
 	delete(o.env, "DOORCODE_DOORCODECTL_VERIFIER_PASSWORD_FILE")
 	if out := o.do(t, "migrate"); out != "migrations applied: 0\n" {
 		t.Errorf("the second time it says %q", out)
 	}
 	if opens(t, address, postgres.RoleAuth, "first of auth") || !opens(t, address, postgres.RoleAuth, "second of auth") {
 		t.Error("the new password was not set")
+	}
+	if !opens(t, address, postgres.RoleAuditor, "first of auditor") {
+		t.Error("the auditor cannot open the database")
 	}
 	if !opens(t, address, postgres.RoleVerifier, "first of verifier") {
 		t.Error("a role without a file lost its password")

@@ -106,7 +106,7 @@ func (a *App) Start(ctx context.Context) error {
 	}
 	announcer := announce.New(a.bus, a.log)
 	a.loop(ctx, "announcer", announcer.Run)
-	relay := upkeep.NewRelay(a.background, a.bus, a.log, func(n int) { a.metrics.pending.Set(float64(n)) })
+	relay := upkeep.NewRelay(a.background, a.bus, a.log, a.metrics.outbox)
 	a.stack.Push("last relay", func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, lastRelay)
 		defer cancel()
@@ -119,8 +119,10 @@ func (a *App) Start(ctx context.Context) error {
 		announcer.Changed(challenges...)
 	}
 	a.loop(ctx, "relay", relay.Run)
-	a.loop(ctx, "sweep", upkeep.NewSweep(a.background, a.log, a.metrics.end, changed).Run)
-	a.loop(ctx, "janitor", upkeep.NewJanitor(a.background, a.log).Run)
+	sweep, janitor := upkeep.NewSweep(a.background, a.log, a.metrics.end, changed), upkeep.NewJanitor(a.background, a.log)
+	sweep.Done, janitor.Done = a.metrics.rounds(loopSweep), a.metrics.rounds(loopJanitor)
+	a.loop(ctx, loopSweep, sweep.Run)
+	a.loop(ctx, loopJanitor, janitor.Run)
 	finder := lookup.New(a.requests, a.bus, a.keys.handles)
 	if !a.idleRecorder {
 		err = a.record(ctx, finder, announcer.Changed)
@@ -189,7 +191,7 @@ func (a *App) record(ctx context.Context, finder *lookup.Finder, changed func(ch
 		if err != nil {
 			return err
 		}
-		a.loop(ctx, "recorder of "+stream, r.Run)
+		a.loop(ctx, recorderOf(stream), r.Run)
 	}
 	return nil
 }

@@ -1,11 +1,13 @@
 package app
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"doorcode/pkg/challenge"
+	"doorcode/pkg/delivery"
 	"doorcode/pkg/problem"
 	"doorcode/pkg/telemetry"
 	"doorcode/services/verifier/internal/resend"
@@ -19,6 +21,15 @@ const (
 	answerInternal = problem.CodeInternal
 )
 
+// The loops that tell when they last did all that they had to do, beside the recorder's.
+const (
+	loopSweep   = "sweep"
+	loopJanitor = "janitor"
+)
+
+// recorderOf is the loop that records the events of a stream.
+func recorderOf(stream string) string { return "recorder of " + stream }
+
 // metrics are what the verifier counts. Every label value is there from the start.
 type metrics struct {
 	checks   *prometheus.CounterVec
@@ -28,6 +39,8 @@ type metrics struct {
 	dead     prometheus.Counter
 	lag      *prometheus.GaugeVec
 	pending  prometheus.Gauge
+	oldest   prometheus.Gauge
+	done     *prometheus.GaugeVec
 }
 
 // newMetrics registers the verifier's metrics.
@@ -35,7 +48,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 	m := &metrics{
 		checks:   counters("doorcode_checks_total", "Checks by answer; only approved and wrong_code were compared.", "answer", checkAnswers()),
 		resends:  counters("doorcode_resends_total", "Requests for one more message by answer.", "answer", resendAnswers()),
-		ended:    counters("doorcode_challenges_ended_total", "Challenges that this process ended, by state.", "state", endStates()),
+		ended:    endings(),
 		recorded: prometheus.NewCounter(prometheus.CounterOpts{Name: "doorcode_recorder_events_total", Help: "Events recorded, repetitions included."}),
 		dead: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "doorcode_dead_letters_total", Help: "Messages that could not be understood.",
@@ -45,8 +58,12 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Name: "doorcode_recorder_lag_seconds", Help: "Age of the event recorded last; 0 when none waits.",
 		}, []string{"stream"}),
 		pending: prometheus.NewGauge(prometheus.GaugeOpts{Name: "doorcode_outbox_pending", Help: "Events that wait for the bus, up to 10000."}),
+		oldest:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "doorcode_outbox_oldest_seconds", Help: "Age of the oldest event that waits for the bus; 0 when none waits."}),
+		done: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "doorcode_loop_done_timestamp_seconds", Help: "When a loop last did all that it had to do, in Unix time; at first, when it started.",
+		}, []string{"loop"}),
 	}
-	err := telemetry.Register(reg, m.checks, m.resends, m.ended, m.recorded, m.dead, m.lag, m.pending)
+	err := telemetry.Register(reg, m.checks, m.resends, m.ended, m.recorded, m.dead, m.lag, m.pending, m.oldest, m.done)
 	if err != nil {
 		return nil, err
 	}
@@ -59,6 +76,23 @@ func counters(name, help, label string, values []string) *prometheus.CounterVec 
 	for _, v := range values {
 		vec.WithLabelValues(v)
 	}
+	return vec
+}
+
+// noChannel is the channel of a sign-in that needed no code.
+const noChannel = "none"
+
+// endings returns the counter of challenges that ended, with every channel and state.
+func endings() *prometheus.CounterVec {
+	vec := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "doorcode_challenges_ended_total", Help: "Challenges that this process ended, by the channel of their first message and by state.",
+	}, []string{"channel", "state"})
+	for _, c := range delivery.Channels() {
+		for _, s := range endStates() {
+			vec.WithLabelValues(string(c), s)
+		}
+	}
+	vec.WithLabelValues(noChannel, string(challenge.Waived))
 	return vec
 }
 
@@ -83,13 +117,30 @@ func endStates() []string {
 }
 
 // end counts an ended challenge.
-func (m *metrics) end(s challenge.State) { m.ended.WithLabelValues(string(s)).Inc() }
+func (m *metrics) end(channel string, s challenge.State) {
+	m.ended.WithLabelValues(cmp.Or(channel, noChannel), string(s)).Inc()
+}
+
+// outbox shows what waits for the bus.
+func (m *metrics) outbox(waiting int, oldest time.Duration) {
+	m.pending.Set(float64(waiting))
+	m.oldest.Set(oldest.Seconds())
+}
+
+// rounds returns what a loop tells after each round in which nothing failed. A loop that is stuck tells nothing, and its
+// figures stay as they were: the age of its last round is what gives it away.
+func (m *metrics) rounds(loop string) func() {
+	gauge := m.done.WithLabelValues(loop)
+	gauge.SetToCurrentTime()
+	return gauge.SetToCurrentTime
+}
 
 // record returns what a recorder tells about its batches.
 func (m *metrics) record(stream string) func(int, time.Duration) {
-	gauge := m.lag.WithLabelValues(stream)
+	gauge, done := m.lag.WithLabelValues(stream), m.rounds(recorderOf(stream))
 	return func(events int, lag time.Duration) {
 		m.recorded.Add(float64(events))
 		gauge.Set(lag.Seconds())
+		done()
 	}
 }

@@ -84,6 +84,7 @@ func (f *Front) create(ctx context.Context, call Call, r CreateRequest) (created
 	if err != nil {
 		return Created{}, false, err
 	}
+	f.stopped.Set(float64(len(facts.StoppedCountries)))
 	faultpoint.Hit("auth.create.read")
 	d := draft{id: id, call: call, request: r, facts: facts}
 	d.needs, err = f.needs(ctx, facts, r)
@@ -227,6 +228,7 @@ func (f *Front) take(ctx context.Context, d *draft) error {
 		return f.translate(ctx, err)
 	}
 	if answer.Refused != "" {
+		f.reached.WithLabelValues(string(answer.Refused)).Inc()
 		return limited(answer.Answer)
 	}
 	d.challenge, d.labels = answer.Challenge, answer.Labels

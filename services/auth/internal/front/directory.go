@@ -4,11 +4,13 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"net/http"
 
 	"doorcode/pkg/account"
 	"doorcode/pkg/frontend"
 	"doorcode/pkg/phone"
 	"doorcode/pkg/postgres"
+	"doorcode/pkg/problem"
 	"doorcode/services/auth/internal/decide"
 )
 
@@ -16,12 +18,14 @@ import (
 type WorkspaceRequest struct {
 	// Name is shown in messages, so it can be no link and no second line.
 	Name string `json:"name"`
-	// MainEmail is the address of record, and where the codes of an owner without an address of their own go.
+	// MainEmail is the address of record, and where the codes of an owner without an address of their own go. That of a
+	// workspace which is there is changed only by a put that names the ETag it has read.
 	MainEmail string `json:"main_email"`
 	// Owner is the id of a login, which may be put later.
 	Owner string `json:"owner"`
-	// GroupAddress says that several people read MainEmail: more messages may go there.
-	GroupAddress bool `json:"group_address"`
+	// GroupAddress says that several people read MainEmail: more messages may go there. Without it the address keeps the
+	// mark that it has; it is changed as MainEmail is.
+	GroupAddress *bool `json:"group_address"`
 }
 
 // Workspace is a workspace as it is shown.
@@ -105,22 +109,33 @@ func (f *Front) Workspace(ctx context.Context, call Call, id string) (Entry[Work
 	return Entry[Workspace]{Shown: showWorkspace(w), ETag: etag}, nil
 }
 
-// PutWorkspace makes or replaces a workspace. What it changes for its owner ends the owner's open challenges.
+// PutWorkspace makes or replaces a workspace. What it changes for its owner ends the owner's open challenges. One that would
+// change the main address of a workspace and has not read it is refused with main_email_differs: its people may have changed
+// it since.
 func (f *Front) PutWorkspace(ctx context.Context, call Call, id string, r WorkspaceRequest) (Entry[Workspace], error) {
 	fe, err := f.keeper(ctx, call, id)
 	if err != nil {
 		return Entry[Workspace]{}, err
 	}
-	w := account.Workspace{ID: id, Name: r.Name, MainEmail: r.MainEmail, Owner: r.Owner, GroupAddress: r.GroupAddress}
+	w := account.Workspace{ID: id, Name: r.Name, MainEmail: r.MainEmail, Owner: r.Owner, GroupAddress: r.GroupAddress != nil && *r.GroupAddress}
 	err = validWorkspace(w)
 	if err != nil {
 		return Entry[Workspace]{}, err
 	}
-	put, err := f.directory.PutWorkspace(ctx, postgres.Change{By: fe.ID, Match: call.Match}, w)
+	put, err := f.directory.PutWorkspace(ctx, postgres.Change{By: fe.ID, Match: call.Match, KeepGroup: r.GroupAddress == nil}, w)
+	if errors.Is(err, postgres.ErrMainEmailKept) {
+		return Entry[Workspace]{}, mainEmailDiffers()
+	}
 	if err != nil {
 		return Entry[Workspace]{}, f.translate(ctx, err)
 	}
 	return Entry[Workspace]{Shown: showWorkspace(put.Row), ETag: put.ETag, Created: put.Created}, nil
+}
+
+// mainEmailDiffers is the answer to a put that would have changed a main address which it has not read.
+func mainEmailDiffers() error {
+	return problem.New(http.StatusConflict, CodeMainEmailDiffers, "The workspace has another main address or group mark: its people may have "+
+		"changed it. Read the workspace, and put with its ETag in If-Match what you mean.")
 }
 
 // RemoveWorkspace removes a workspace and all its logins.
@@ -158,7 +173,8 @@ func (f *Front) Login(ctx context.Context, call Call, workspace, id string) (Ent
 }
 
 // PutLogin makes or replaces a login. The directory raises its version when a code of it may now go elsewhere or mean
-// something else, so that none that is open stays good.
+// something else, so that none that is open stays good. A login that is made with a number which serves as many as it may is
+// refused with number_in_use: without the number it can be made, and its codes go by e-mail.
 func (f *Front) PutLogin(ctx context.Context, call Call, workspace, id string, r LoginRequest) (Entry[Login], error) {
 	fe, err := f.keeper(ctx, call, workspace)
 	if err != nil {
@@ -178,6 +194,9 @@ func (f *Front) PutLogin(ctx context.Context, call Call, workspace, id string, r
 	put, err := f.directory.PutLogin(ctx, postgres.Change{By: fe.ID, Match: call.Match, Invitation: r.Invitation}, l)
 	if errors.Is(err, postgres.ErrNoInvitation) || errors.Is(err, postgres.ErrInvitationUnfit) {
 		return Entry[Login]{}, unfitInvitation()
+	}
+	if errors.Is(err, postgres.ErrNumberInUse) {
+		return Entry[Login]{}, numberInUse()
 	}
 	if err != nil {
 		return Entry[Login]{}, f.translate(ctx, err)

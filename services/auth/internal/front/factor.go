@@ -3,6 +3,7 @@ package front
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -24,6 +25,7 @@ const (
 	CodeChangeOver       = "change_over"
 	CodeNothingToChange  = "nothing_to_change"
 	CodeNumberNotAllowed = "number_not_allowed"
+	CodeNumberInUse      = "number_in_use"
 	CodeNotFresh         = "approval_not_fresh"
 )
 
@@ -76,6 +78,8 @@ type FactorChange struct {
 	AppliedAt *time.Time       `json:"applied_at"` // null until it takes effect
 	// Handle is that of the challenge, for the pages.
 	Handle string `json:"-"`
+	// Followed says that further changes would be undone with this one, for the page of an undo.
+	Followed bool `json:"-"`
 	// Round is how many challenges were asked for in this state.
 	Round int `json:"-"`
 }
@@ -416,10 +420,17 @@ func (f *Front) translateFactor(ctx context.Context, err error) error {
 		return refuse(http.StatusConflict, CodeNotOwner, "Only the workspace's owner changes its main address.")
 	case errors.Is(err, account.ErrNoDestination):
 		return refuse(http.StatusConflict, decide.CodeNoRoute, "There is no address or number that codes could go to.")
+	case errors.Is(err, postgres.ErrNumberInUse):
+		return numberInUse()
 	case errors.Is(err, errNumber):
 		return refuse(http.StatusConflict, CodeNumberNotAllowed, "No text messages go to numbers of this country.")
 	}
 	return f.translate(ctx, err)
+}
+
+// numberInUse is the answer when one login too many would get a number. It does not tell whose they are.
+func numberInUse() *problem.Problem {
+	return problem.New(http.StatusConflict, CodeNumberInUse, fmt.Sprintf("This number serves %d logins already. Use another one.", account.MaxLoginsPerNumber))
 }
 
 // changeOver is the answer about a change that has ended.

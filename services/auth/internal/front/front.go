@@ -81,6 +81,8 @@ type Front struct {
 	log       *slog.Logger
 	creates   *prometheus.CounterVec
 	broken    *prometheus.CounterVec
+	reached   *prometheus.CounterVec
+	stopped   prometheus.Gauge
 }
 
 // Call is who asks and how, beside the body.
@@ -109,6 +111,15 @@ func New(cfg Config) (*Front, error) {
 			Name: "doorcode_directory_mac_failures_total",
 			Help: "Rows of the directory that were not as auth wrote them.",
 		}, []string{"table"}),
+		reached: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "doorcode_limits_reached_total", Help: "Codes that were not sent because a limit had no room, by the limit.",
+		}, []string{"limit"}),
+		stopped: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "doorcode_sms_countries_stopped", Help: "Countries to whose numbers nothing is sent for now, as the last create saw it.",
+		}),
+	}
+	for _, d := range limit.Dimensions() {
+		f.reached.WithLabelValues(string(d))
 	}
 	for _, answer := range createAnswers() {
 		f.creates.WithLabelValues(answer)
@@ -119,7 +130,7 @@ func New(cfg Config) (*Front, error) {
 	streams := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "doorcode_event_streams", Help: "Challenges that are followed by an event stream at the moment.",
 	}, func() float64 { return float64(cfg.Watches.Count()) })
-	err := telemetry.Register(cfg.Telemetry.Registry, f.creates, f.broken, streams)
+	err := telemetry.Register(cfg.Telemetry.Registry, f.creates, f.broken, f.reached, f.stopped, streams)
 	if err != nil {
 		return nil, err
 	}

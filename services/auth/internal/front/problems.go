@@ -23,6 +23,7 @@ const (
 	CodeChanged             = "changed"
 	CodeUnknownSettings     = "unknown_settings"
 	CodeNotWaived           = "not_waived" // the verifier's
+	CodeMainEmailDiffers    = "main_email_differs"
 )
 
 // answerRepeated is the answer of a create with a challenge that was there; the others that are no problem codes are the

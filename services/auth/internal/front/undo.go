@@ -8,19 +8,23 @@ import (
 )
 
 // Undoable returns the change that a link leads to, as long as it can be undone: for 72 hours, once, and while the login
-// still has what the change made. It is refused with change_over or unknown_change. Looking changes nothing.
+// has what the change made, or what further changes made of that (Followed); they would be undone with it. It is refused with
+// change_over or unknown_change. Looking changes nothing.
 func (f *Front) Undoable(ctx context.Context, l ticket.Link) (FactorChange, error) {
 	if !f.clock().Before(l.Until) {
 		return FactorChange{}, changeOver()
 	}
-	row, err := f.directory.UndoableFactor(ctx, l.Workspace, l.ID)
+	row, followed, err := f.directory.UndoableFactor(ctx, l.Workspace, l.ID)
 	if err != nil {
 		return FactorChange{}, f.translateFactor(ctx, err)
 	}
-	return showFactor(row), nil
+	shown := showFactor(row)
+	shown.Followed = followed
+	return shown, nil
 }
 
-// Undo gives the login back what the change of a link replaced, and ends what is open. It is refused as Undoable is.
+// Undo gives the login back what the change of a link replaced, and ends what is open; further changes are undone with it, and
+// their links with them. It is refused as Undoable is.
 func (f *Front) Undo(ctx context.Context, l ticket.Link) (FactorChange, error) {
 	if !f.clock().Before(l.Until) {
 		return FactorChange{}, changeOver()

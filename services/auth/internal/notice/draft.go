@@ -24,7 +24,7 @@ func (t *Teller) draft(c cause, s story, r account.Route) (event.Event, event.No
 	if err != nil {
 		return event.Event{}, event.Notice{}, err
 	}
-	reference, err := t.hash("doorcode notice reference v1", c.ID)
+	reference, err := t.reference(c, s)
 	if err != nil {
 		return event.Event{}, event.Notice{}, err
 	}
@@ -35,15 +35,15 @@ func (t *Teller) draft(c cause, s story, r account.Route) (event.Event, event.No
 	p := event.Notice{
 		Notice: event.NoticeID(c.ID, recipient), Kind: c.kind.name, Cause: c.ID,
 		Workspace: c.Workspace, Login: c.Login, Channel: r.Channel, Destination: mask(r),
-		SupportReference: challenge.ReferenceOf(reference), Locale: locale,
-		NotAfter: c.Time.Add(event.NoticeLife),
+		SupportReference: reference, Locale: locale,
+		NotAfter: c.notAfter(),
 	}
 	p.Envelope, err = seal.Seal(ring, seal.Context{
 		Challenge: p.Notice, Channel: p.Channel, NotAfter: p.NotAfter, Notice: p.Kind,
 	}, seal.Content{
 		Recipient: r.Recipient, Workspace: s.workspace, Reference: p.SupportReference, Locale: p.Locale,
 		CreatedAt: c.Time, ExpiresAt: p.NotAfter, Owner: r.Owner,
-		Name: s.name, To: s.channel, Ending: s.ending, Browser: s.browser, System: s.system, Link: s.link, Until: s.until,
+		Label: s.label, Name: s.name, To: s.channel, Ending: s.ending, Browser: s.browser, System: s.system, Link: s.link, Until: s.until,
 	})
 	if err != nil {
 		return event.Event{}, event.Notice{}, err
@@ -51,6 +51,18 @@ func (t *Teller) draft(c cause, s story, r account.Route) (event.Event, event.No
 	e, err := event.New(event.NoticeRequested, p.Notice, postgres.Auth, c.Time, p.Notice, p)
 	e.Traceparent = c.Traceparent
 	return e, p, err
+}
+
+// reference is the support reference of all notices of a cause.
+func (t *Teller) reference(c cause, s story) (string, error) {
+	if s.reference != "" {
+		return s.reference, nil
+	}
+	sum, err := t.hash("doorcode notice reference v1", c.ID)
+	if err != nil {
+		return "", err
+	}
+	return challenge.ReferenceOf(sum), nil
 }
 
 // hash is a keyed hash under the oldest key of the ring: replicas of which one has rotated already agree on it.

@@ -32,7 +32,8 @@ func (t *Teller) factorChanged(ctx context.Context, c cause) (story, error) {
 	return s, nil
 }
 
-// factorReverted tells the number or address that a change had led to that the change was undone.
+// factorReverted tells the number or address that a change had led to that the change was undone. One to which codes go now
+// all the same, because another change was undone as well, is told nothing.
 func (t *Teller) factorReverted(ctx context.Context, c cause) (story, error) {
 	f, a, err := t.factor(ctx, c, postgres.FactorReverted)
 	if err != nil {
@@ -42,6 +43,9 @@ func (t *Teller) factorReverted(ctx context.Context, c cause) (story, error) {
 	now := account.Routes(a.Workspace, a.Login, t.cfg.MayText(a.Login, a.StoppedCountries))
 	if len(now) == 0 || lost.Channel == account.SMS && !t.cfg.MayText(account.Login{Phone: lost.Recipient}, a.StoppedCountries) {
 		return story{}, nobody(resultNoAddress)
+	}
+	if same(now[0], lost.Recipient) {
+		return story{}, nobody(resultEnded)
 	}
 	s := t.movedTo(a, now[0])
 	s.to = []account.Route{lost}

@@ -20,9 +20,11 @@ type story struct {
 	// owner is the locale of those routes that are told as the owner's (account.Route.Owner).
 	owner string
 	// The rest is what the words of the kind show beside what all notices have; see message.Notice.
-	name, channel, ending, browser, system string
-	link                                   string
-	until                                  time.Time
+	label, name, channel, ending, browser, system string
+	link                                          string
+	until                                         time.Time
+	// reference is the support reference, when what is told of has one already.
+	reference string
 }
 
 // storyteller finds out, for one kind, who is told of a cause and what, or fails with a nobody.
@@ -40,8 +42,8 @@ type kind struct {
 	tell storyteller
 }
 
-// kinds is the table of what people are told of, by the change that causes it. It has an entry for every subject of
-// bus.NoticeSubjects, and for no other.
+// kinds is the table of what people are told of, by the event that causes it. It has an entry for every subject of
+// bus.NoticeSubjects and bus.NoticeOutcomes, and for no other.
 func (t *Teller) kinds() map[event.Type]kind {
 	return map[event.Type]kind{
 		event.LoginLocked:        {event.NoticeLoginLocked, t.locked},
@@ -51,7 +53,16 @@ func (t *Teller) kinds() map[event.Type]kind {
 		event.FactorChanged:      {event.NoticeFactorChanged, t.factorChanged},
 		event.FactorReverted:     {event.NoticeFactorChanged, t.factorReverted},
 		event.LoginRemoved:       {event.NoticeLoginRemoved, t.removed},
+		event.ChallengeApproved:  {event.NoticeCodeUsed, t.used},
 	}
+}
+
+// notAfter is when what happened is no news any more.
+func (c cause) notAfter() time.Time {
+	if c.kind.name == event.NoticeCodeUsed {
+		return c.Time.Add(event.CodeUsedLife)
+	}
+	return c.Time.Add(event.NoticeLife)
 }
 
 // locked tells every proven address of a login that it is locked, as long as it is.
@@ -112,7 +123,7 @@ func (t *Teller) gone(ctx context.Context, err error) error {
 	var broken *postgres.IntegrityError
 	switch {
 	case errors.Is(err, postgres.ErrNoWorkspace), errors.Is(err, postgres.ErrNoInvitation), errors.Is(err, postgres.ErrNoRequest),
-		errors.Is(err, postgres.ErrNoFactorChange), errors.Is(err, postgres.ErrNoRemoval):
+		errors.Is(err, postgres.ErrNoFactorChange), errors.Is(err, postgres.ErrNoRemoval), errors.Is(err, postgres.ErrNoChallenge):
 		return nobody(resultRemoved)
 	case errors.As(err, &broken):
 		t.cfg.Alarm(ctx, broken.Table)

@@ -18,6 +18,8 @@ const (
 	resultTooLate   = "too_late"
 	resultEnded     = "ended"  // it does not hold any more
 	resultBroken    = "broken" // its row is not as auth wrote it
+	// resultNoGroup is of a right code that let nobody in, or went to no group address.
+	resultNoGroup = "no_group"
 )
 
 // What could not be asked, when the teller backs off.
@@ -28,7 +30,7 @@ const (
 
 // results is the closed set of a metric's label.
 func results() []string {
-	return []string{resultRequested, resultRepeated, resultRemoved, resultNoAddress, resultTooLate, resultEnded, resultBroken}
+	return []string{resultRequested, resultRepeated, resultRemoved, resultNoAddress, resultTooLate, resultEnded, resultBroken, resultNoGroup}
 }
 
 // metrics are the teller's figures.

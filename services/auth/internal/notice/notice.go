@@ -1,10 +1,11 @@
-// Package notice tells people what happened: it hears of it as an event of the directory, and orders one message to each
-// address that its kind is told at, sealed as a code is (DESIGN 7). What people are told of is one table; see kinds.
+// Package notice tells people what happened: it hears of it as an event of the directory or as a right code, and orders one
+// message to each address that its kind is told at, sealed as a code is (DESIGN 7). What people are told of is one table;
+// see kinds. The two streams are worked on apart, so that many sign-ins hold up no lock.
 //
 // It promises that an event which comes again, or to two replicas at once, orders nothing twice: the id of a notice
 // follows from the event and the recipient. Nothing is sent on the word of a row that auth did not write (SEC-09), nothing
 // is told of what does not hold any more, such as a lock that the login is not under, and nothing is ordered later than a
-// day after it happened. It asks for no limits and spends none.
+// day after it happened, or an hour after a sign-in. It asks for no limits and spends none.
 package notice
 
 import (
@@ -13,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -43,10 +45,14 @@ const (
 // DeadLetters is where events go that cannot be understood.
 const DeadLetters = "doorcode.dlq.notices"
 
-// Source hands out the events of the directory that people are told of.
+// Source hands out the events of one stream that people are told of.
 type Source interface {
 	Fetch(ctx context.Context, limit int, wait time.Duration) ([]*bus.Delivery, error)
 }
+
+// Opener finds a source. It is asked again while it fails: that a source is missing, as it is until the streams of an older
+// installation are applied, costs its notices their time and must not cost sign-ins.
+type Opener func(ctx context.Context) (Source, error)
 
 // Publisher stores notices and dead letters, once per id.
 type Publisher interface {
@@ -60,16 +66,16 @@ type Directory interface {
 	JoinRequest(ctx context.Context, workspace, id string) (account.JoinRequest, account.Workspace, error)
 	Factor(ctx context.Context, workspace, id string) (postgres.FactorChange, error)
 	Removal(ctx context.Context, workspace, id string) (postgres.Removal, error)
+	UsedCode(ctx context.Context, workspace, challenge string) (postgres.UsedCode, error)
 }
 
 // Config is what a Teller works with; every part is required.
 type Config struct {
-	// Open finds the source. It is asked again while it fails: that a source is missing, as it is until the streams of an
-	// older installation are applied, costs notices their time and must not cost sign-ins.
-	Open      func(ctx context.Context) (Source, error)
-	Publisher Publisher
-	Directory Directory
-	// Address names recipients; Channels seals for the dispatcher of each channel.
+	// Changes are those of the directory, and Codes the right ones.
+	Changes, Codes Opener
+	Publisher      Publisher
+	Directory      Directory
+	// Address names recipients, and knows them by the hashes that auth made of them; Channels seals for the dispatcher of each channel.
 	Address  *keyring.Ring
 	Channels map[string]*keyring.Ring
 	// MayText tells whether a text message may go to a login's phone, given the countries that are stopped for now.
@@ -92,7 +98,7 @@ type Teller struct {
 
 // New returns a teller and registers its metrics.
 func New(cfg Config) (*Teller, error) {
-	if cfg.Open == nil || cfg.Publisher == nil || cfg.Directory == nil || cfg.Address == nil || cfg.Channels == nil ||
+	if cfg.Changes == nil || cfg.Codes == nil || cfg.Publisher == nil || cfg.Directory == nil || cfg.Address == nil || cfg.Channels == nil ||
 		cfg.MayText == nil || cfg.Link == nil || cfg.Alarm == nil || cfg.Clock == nil || cfg.Log == nil || cfg.Metrics == nil {
 		return nil, errors.New("notice: a part of the configuration is missing")
 	}
@@ -107,13 +113,22 @@ func New(cfg Config) (*Teller, error) {
 
 // Run tells until ctx ends; what it has fetched by then it finishes.
 func (t *Teller) Run(ctx context.Context) {
+	var running sync.WaitGroup
+	for _, open := range []Opener{t.cfg.Changes, t.cfg.Codes} {
+		running.Go(func() { t.listen(ctx, open) })
+	}
+	running.Wait()
+}
+
+// listen tells of what comes from one source.
+func (t *Teller) listen(ctx context.Context, open Opener) {
 	var source Source
 	for ctx.Err() == nil {
 		var err error
 		asked := askedConsumer
 		if source == nil {
 			var opened Source
-			opened, err = t.cfg.Open(ctx)
+			opened, err = open(ctx)
 			if err == nil { // With an error it may be a nil that is not nil.
 				source = opened
 			}
@@ -174,16 +189,16 @@ func (t *Teller) read(m bus.Message) (cause, error) {
 		return cause{}, err
 	}
 	c := cause{Event: e}
-	err = e.Decode(&c.Directory)
-	if err != nil {
-		return cause{}, err
-	}
 	var known bool
 	c.kind, known = t.table[e.Type]
-	switch {
-	case !known:
+	if !known {
 		return cause{}, fmt.Errorf("%w: nobody is told of this", event.ErrMalformed)
-	case account.ValidateID(c.Workspace) != nil || account.ValidateID(c.Login) != nil || c.Subject != c.Workspace:
+	}
+	subject, err := c.decode()
+	switch {
+	case err != nil:
+		return cause{}, err
+	case account.ValidateID(c.Workspace) != nil || account.ValidateID(c.Login) != nil || c.Subject != subject:
 		return cause{}, fmt.Errorf("%w: workspace or login", event.ErrMalformed)
 	case c.About != "" && account.ValidateID(c.About) != nil:
 		return cause{}, fmt.Errorf("%w: what it is about", event.ErrMalformed)
@@ -195,12 +210,24 @@ func (t *Teller) read(m bus.Message) (cause, error) {
 	return c, nil
 }
 
+// decode reads the data of a cause and returns what its subject has to be. A right code is about its challenge.
+func (c *cause) decode() (subject string, err error) {
+	if c.Type != event.ChallengeApproved {
+		err = c.Event.Decode(&c.Directory)
+		return c.Workspace, err
+	}
+	var o event.Outcome
+	err = c.Event.Decode(&o)
+	c.Workspace, c.Login, c.About = o.Workspace, o.Login, o.Challenge
+	return o.Challenge, err
+}
+
 // maxCause bounds the id of an event in bytes, as the schema does.
 const maxCause = 256
 
 // tell orders the notices of a cause.
 func (t *Teller) tell(ctx context.Context, c cause) error {
-	if !t.cfg.Clock().Before(c.Time.Add(event.NoticeLife)) {
+	if !t.cfg.Clock().Before(c.notAfter()) {
 		return t.end(ctx, c, resultTooLate)
 	}
 	s, err := c.kind.tell(ctx, c)
@@ -222,9 +249,12 @@ func (t *Teller) tell(ctx context.Context, c cause) error {
 	return errors.Join(problems...)
 }
 
-// end says that nothing is told, which is no error.
+// end says that nothing is told, which is no error. Of most sign-ins nobody is told, and no line is written about them.
 func (t *Teller) end(ctx context.Context, c cause, result string) error {
 	t.metrics.count(c.kind.name, result)
+	if c.Type == event.ChallengeApproved && (result == resultNoGroup || result == resultTooLate) {
+		return nil
+	}
 	t.cfg.Log.InfoContext(ctx, "nobody is told", "notice", c.kind.name, "reason", result, "workspace", c.Workspace, "login", c.Login)
 	return nil
 }

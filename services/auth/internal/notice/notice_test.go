@@ -55,6 +55,11 @@ func (b *broken) Publish(ctx context.Context, m bus.Message) (bus.Ack, error) {
 	return b.Conn.Publish(ctx, m)
 }
 
+// consumer opens the consumer of a stream.
+func consumer(b *broken, stream string) notice.Opener {
+	return func(ctx context.Context) (notice.Source, error) { return b.Consumer(ctx, stream, bus.Notices) }
+}
+
 // run starts a teller on the bus for a login that is locked since then.
 func run(t *testing.T, publisher *broken, locked time.Time) {
 	t.Helper()
@@ -63,9 +68,7 @@ func run(t *testing.T, publisher *broken, locked time.Time) {
 		t.Fatal(err)
 	}
 	teller, err := notice.New(notice.Config{
-		Open: func(ctx context.Context) (notice.Source, error) {
-			return publisher.Consumer(ctx, event.StreamDirectory, bus.Notices)
-		},
+		Changes: consumer(publisher, event.StreamDirectory), Codes: consumer(publisher, event.StreamOutcomes),
 		Publisher: publisher, Directory: directory{locked: locked}, Address: ring,
 		Channels: map[string]*keyring.Ring{account.SMS: ring, account.Email: ring},
 		MayText:  func(account.Login, []string) bool { return true }, Alarm: func(context.Context, string) {},

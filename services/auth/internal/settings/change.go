@@ -48,7 +48,7 @@ func (h *Handler) part(a asked, o front.Overview, t trouble) (changePart, error)
 		if w.Challenge != nil {
 			c.Code = &codeBox{
 				Action: a.path("/change"), Form: a.form(), Label: w.Challenge.Label, Channel: w.Challenge.Channel,
-				Recipient: w.Challenge.Recipient, ExpiresAt: w.Challenge.ExpiresAt, Again: w.Challenge.ResendAt != nil,
+				Recipient: w.Challenge.Recipient, Routes: w.Challenge.Routes, ExpiresAt: w.Challenge.ExpiresAt, Again: w.Challenge.ResendAt != nil,
 				About: t.about, Problem: t.text,
 			}
 		}
@@ -108,13 +108,13 @@ func (h *Handler) confirm(a asked) {
 	h.back(a)
 }
 
-// repeat sends the code that a change waits for once more.
+// repeat sends the code that a change waits for once more, by the route that was chosen.
 func (h *Handler) repeat(a asked) {
 	w, ok := h.waiting(a)
 	if !ok {
 		return
 	}
-	_, err := h.cfg.Front.RepeatFactor(a.r.Context(), a.Change(w.ID), "")
+	_, err := h.cfg.Front.RepeatFactor(a.r.Context(), a.Change(w.ID), a.r.PostFormValue("channel"))
 	if err != nil {
 		h.refuseChange(a, err)
 		return
@@ -167,7 +167,7 @@ func (h *Handler) refuseChange(a asked, err error) {
 	}
 	sentences := map[string]string{
 		front.CodeChangePending: "change.problem.pending", front.CodeChangeOver: "change.problem.over", front.CodeNothingToChange: "change.problem.nothing",
-		front.CodeNumberNotAllowed: "change.problem.country", front.CodeNotOwner: "change.problem.owner", front.CodeNotFresh: "change.problem.over",
+		front.CodeNumberNotAllowed: "change.problem.country", front.CodeNumberInUse: "change.problem.inuse", front.CodeNotOwner: "change.problem.owner", front.CodeNotFresh: "change.problem.over",
 		"no_route": "change.problem.noroute", "login_locked": "change.problem.locked",
 	}
 	key := sentences[p.Code]

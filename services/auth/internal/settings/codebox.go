@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"doorcode/pkg/challenge"
+	"doorcode/pkg/event"
 	"doorcode/pkg/problem"
 	"doorcode/services/auth/internal/front"
 	"doorcode/services/auth/internal/hosted"
@@ -15,7 +16,8 @@ type codeBox struct {
 	Form      string
 	Label     string
 	Channel   string
-	Recipient string // masked
+	Recipient string               // masked
+	Routes    []event.OfferedRoute // the others that it can be sent by
 	ExpiresAt time.Time
 	Again     bool // another message can be asked for
 	About     string
@@ -50,6 +52,9 @@ func codeTrouble(f *hosted.Face, label string, err error) (trouble, bool) {
 	case string(challenge.RefusedTooMany):
 		return trouble{aboutCode, f.Text("problem.toomany", "left", left)}, true
 	case problem.CodeInvalidRequest:
+		if p.Field == "channel" {
+			return trouble{aboutWays, f.Text("problem.noroute")}, true
+		}
 		return trouble{aboutCode, f.Text("problem.malformed")}, true
 	case "resend_too_early", front.CodeTooManyMessages, front.CodeTooManyRequests, front.CodeTooManyLive:
 		return trouble{aboutWays, f.Text("problem.wait", "left", left)}, true

@@ -62,11 +62,13 @@ type peoplePage struct {
 	Until    time.Time
 	Code     *codeBox // of the code that is asked for; nil: none is
 	Members  []front.Member
+	Others   bool        // there is somebody who can be removed
 	Primary  account.Use // of the owner's login
 	Requests []front.JoinRequest
 	Invited  []front.Invitation
-	Main     string // main address, masked
-	Group    bool   // it is a group address
+	Main     string   // main address, masked
+	Group    bool     // it is a group address
+	Answers  []answer // to each of several addresses that were invited just now
 	Typed    string
 	Name     string
 }
@@ -82,8 +84,8 @@ func (h *Handler) keeper(a asked) *front.People {
 	return h.cfg.Front.PeopleFor(a.Row.FrontEnd, a.Row.Workspace)
 }
 
-// peoplePage writes the page "People" with what went wrong, if anything did.
-func (h *Handler) peoplePage(a asked, status int, t trouble) {
+// peoplePage writes the page "People" with what went wrong, if anything did, and what became of several addresses.
+func (h *Handler) peoplePage(a asked, status int, t trouble, answers ...answer) {
 	ctx, keeper := a.r.Context(), h.keeper(a)
 	p := peoplePage{
 		page: h.page(a, a.face.Text("people.title")), Open: a.Fresh(), Until: a.FreshUntil(),
@@ -108,7 +110,9 @@ func (h *Handler) peoplePage(a asked, status int, t trouble) {
 	for _, m := range p.Members {
 		if m.Role == account.Owner {
 			p.Primary = m.Use
+			continue
 		}
+		p.Others = true
 	}
 	for _, r := range requests {
 		if r.State == string(account.JoinOpen) {
@@ -121,6 +125,9 @@ func (h *Handler) peoplePage(a asked, status int, t trouble) {
 	p.Problem, p.About = t.text, t.about
 	if t.about == aboutInvite {
 		p.Typed, p.Name = a.r.PostFormValue("email"), a.r.PostFormValue("name")
+	}
+	if len(answers) > 0 {
+		p.Answers, p.Typed = answers, refused(answers)
 	}
 	h.cfg.Site.Render(a.w, a.face, status, hosted.FormsHere, "people", p)
 }
@@ -154,7 +161,7 @@ func (h *Handler) approvalBox(a asked, t trouble) (*codeBox, error) {
 	}
 	return &codeBox{
 		Action: a.path("/people/approval"), Form: a.form(), Label: view.Label, Channel: view.Channel, Recipient: view.Recipient,
-		ExpiresAt: view.ExpiresAt, Again: view.ResendAt != nil, About: t.about, Problem: t.text,
+		Routes: view.Routes, ExpiresAt: view.ExpiresAt, Again: view.ResendAt != nil, About: t.about, Problem: t.text,
 	}, nil
 }
 
@@ -168,22 +175,14 @@ func (h *Handler) approve(a asked) {
 	h.finish(a, h.cfg.Front.Approve(a.r.Context(), a.Session, hosted.Digits(a.r.PostFormValue("code")), a.form()), aboutPeople)
 }
 
-// repeatApproval sends the fresh code once more.
+// repeatApproval sends the fresh code once more, by the route that was chosen.
 func (h *Handler) repeatApproval(a asked) {
-	h.finish(a, h.cfg.Front.RepeatApproval(a.r.Context(), a.Session, ""), aboutPeople)
+	h.finish(a, h.cfg.Front.RepeatApproval(a.r.Context(), a.Session, a.r.PostFormValue("channel")), aboutPeople)
 }
 
 // cancelApproval ends the challenge of the fresh code.
 func (h *Handler) cancelApproval(a asked) {
 	h.finish(a, h.cfg.Front.CancelApproval(a.r.Context(), a.Session), aboutPeople)
-}
-
-// invite invites whom the owner has typed.
-func (h *Handler) invite(a asked) {
-	_, _, err := h.keeper(a).Invite(a.r.Context(), front.InviteRequest{
-		Email: a.r.PostFormValue("email"), Name: a.r.PostFormValue("name"), Locale: a.Row.Locale, By: a.Login.ID,
-	})
-	h.finish(a, err, aboutInvite)
 }
 
 // inviteAgain mails an invitation once more.

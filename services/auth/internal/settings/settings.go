@@ -189,11 +189,16 @@ func (h *Handler) failed(w http.ResponseWriter, r *http.Request, err error) {
 	case p.Status < http.StatusInternalServerError:
 		h.plain(w, r, p.Status, "lost")
 	default:
-		if p.Code == problem.CodeInternal {
-			h.cfg.Log.ErrorContext(r.Context(), "page failed", "route", r.Pattern, "error", err.Error())
-		}
+		h.note(r, err)
 		w.Header().Set("Retry-After", "1")
 		h.plain(w, r, p.Status, "unavailable")
+	}
+}
+
+// note logs what a person cannot see of an error.
+func (h *Handler) note(r *http.Request, err error) {
+	if problem.Of(err).Code == problem.CodeInternal {
+		h.cfg.Log.ErrorContext(r.Context(), "page failed", "route", r.Pattern, "error", err.Error())
 	}
 }
 

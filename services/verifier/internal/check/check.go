@@ -51,8 +51,8 @@ type Config struct {
 	Keys     *assertion.Keys
 	Issuer   string
 	Log      *slog.Logger
-	// Ended is told the state of each challenge that a check ended, after the commit.
-	Ended func(challenge.State)
+	// Ended is told the first channel and the state of each challenge that a check ended, after the commit.
+	Ended func(channel string, state challenge.State)
 	// Changed is called after each commit that wrote an outbox row, with the challenge that it changed.
 	Changed func(challenges ...string)
 }
@@ -179,7 +179,7 @@ func (c *Checker) judge(ctx context.Context, f postgres.Facts, q postgres.Check)
 func (c *Checker) answer(f postgres.Facts, j postgres.Judgement) (event.CheckReply, error) {
 	c.cfg.Changed(f.ID)
 	if j.State != challenge.Pending {
-		c.cfg.Ended(j.State)
+		c.cfg.Ended(f.Routes[0].Channel, j.State)
 	}
 	if j.Locked {
 		c.cfg.Log.Warn("login locked", "workspace", f.Workspace, "login", f.Login, "challenge", f.ID)

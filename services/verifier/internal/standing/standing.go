@@ -37,8 +37,8 @@ type Config struct {
 	Store  store
 	Finder finder
 	Log    *slog.Logger
-	// Ended is told the state of each challenge that a cancel ended, after the commit.
-	Ended func(challenge.State)
+	// Ended is told the first channel and the state of each challenge that a cancel ended, after the commit.
+	Ended func(channel string, state challenge.State)
 	// Changed is called after each commit that wrote an outbox row, with the challenge that it changed, if it did.
 	Changed func(challenges ...string)
 }
@@ -83,7 +83,7 @@ func (k *Keeper) Cancel(ctx context.Context, r event.HandleRequest) (event.State
 			return event.StateReply{}, err
 		}
 		if now {
-			k.cfg.Ended(ended.State)
+			k.cfg.Ended(ended.Channel, ended.State)
 			k.cfg.Changed(ended.Challenge)
 		}
 		return k.reply(ctx, found)

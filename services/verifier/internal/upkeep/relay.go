@@ -22,7 +22,7 @@ const (
 // outbox is what the relay needs of Postgres.
 type outbox interface {
 	Relay(ctx context.Context, limit int, publish func(context.Context, []event.Event) []error) (int, int, error)
-	OutboxPending(ctx context.Context) (int, error)
+	OutboxPending(ctx context.Context) (waiting int, oldest time.Duration, err error)
 }
 
 // publisher stores events in their streams.
@@ -36,12 +36,12 @@ type Relay struct {
 	store   outbox
 	bus     publisher
 	log     *slog.Logger
-	pending func(int)
+	pending func(waiting int, oldest time.Duration)
 	wake    chan struct{}
 }
 
-// NewRelay returns a relay; pending is told how many events wait.
-func NewRelay(s outbox, b publisher, log *slog.Logger, pending func(int)) *Relay {
+// NewRelay returns a relay; pending is told how many events wait, and how long the oldest has.
+func NewRelay(s outbox, b publisher, log *slog.Logger, pending func(waiting int, oldest time.Duration)) *Relay {
 	return &Relay{store: s, bus: b, log: log, pending: pending, wake: make(chan struct{}, 1)}
 }
 
@@ -137,8 +137,8 @@ func message(e event.Event) (bus.Message, error) {
 }
 
 func (r *Relay) count(ctx context.Context) {
-	n, err := r.store.OutboxPending(ctx)
+	n, oldest, err := r.store.OutboxPending(ctx)
 	if err == nil {
-		r.pending(n)
+		r.pending(n, oldest)
 	}
 }

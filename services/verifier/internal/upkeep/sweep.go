@@ -33,14 +33,17 @@ type ender interface {
 // Sweep ends what is over: challenges past their expiry, and those whose login changed after they were made. Neither
 // could be approved any more; the sweep puts their outcome on record within a second (DESIGN 3, Ending).
 type Sweep struct {
+	// Done, when it is set before the first round, is told of each round in which nothing failed.
+	Done func()
+
 	store   ender
 	log     *slog.Logger
-	ended   func(challenge.State)
+	ended   func(channel string, state challenge.State)
 	changed func(challenges ...string)
 }
 
 // NewSweep returns a sweep; ended is told of each end, and changed after each commit of the challenges that it ended.
-func NewSweep(s ender, log *slog.Logger, ended func(challenge.State), changed func(challenges ...string)) *Sweep {
+func NewSweep(s ender, log *slog.Logger, ended func(channel string, state challenge.State), changed func(challenges ...string)) *Sweep {
 	return &Sweep{store: s, log: log, ended: ended, changed: changed}
 }
 
@@ -56,7 +59,9 @@ func (s *Sweep) Run(ctx context.Context) {
 
 // Once ends everything that is over now and that nobody else holds. What fails keeps nothing else from being done.
 func (s *Sweep) Once(ctx context.Context) error {
-	return errors.Join(s.all(ctx, s.store.EndExpired), s.all(ctx, s.store.EndOutdated), s.store.MarkSwept(ctx, sweepBatch))
+	err := errors.Join(s.all(ctx, s.store.EndExpired), s.all(ctx, s.store.EndOutdated), s.store.MarkSwept(ctx, sweepBatch))
+	told(err, s.Done)
+	return err
 }
 
 // all ends batch after batch of one kind, until one is not full.
@@ -68,7 +73,7 @@ func (s *Sweep) all(ctx context.Context, end func(context.Context, int) ([]postg
 		}
 		ids := make([]string, len(ended))
 		for i, e := range ended {
-			s.ended(e.State)
+			s.ended(e.Channel, e.State)
 			ids[i] = e.Challenge
 		}
 		if len(ended) > 0 {
@@ -89,6 +94,9 @@ type cleaner interface {
 
 // Janitor makes the coming days' audit partitions and removes rows that served.
 type Janitor struct {
+	// Done, when it is set before the first round, is told of each round in which nothing failed.
+	Done func()
+
 	store cleaner
 	log   *slog.Logger
 }
@@ -115,7 +123,9 @@ func (j *Janitor) Once(ctx context.Context) error {
 	if made > 0 {
 		j.log.Info("audit partitions made", "partitions", made)
 	}
-	return errors.Join(err, j.clean(ctx))
+	err = errors.Join(err, j.clean(ctx))
+	told(err, j.Done)
+	return err
 }
 
 // clean removes batch after batch of rows that served.
@@ -131,6 +141,13 @@ func (j *Janitor) clean(ctx context.Context) error {
 		if gone < cleanBatch {
 			return nil
 		}
+	}
+}
+
+// told calls done, if there is one, after a round without an error.
+func told(err error, done func()) {
+	if err == nil && done != nil {
+		done()
 	}
 }
 

@@ -6,10 +6,12 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"doorcode/pkg/bus"
 	"doorcode/pkg/bus/bustest"
 	"doorcode/pkg/challenge"
+	"doorcode/pkg/delivery"
 	"doorcode/pkg/event"
 	"doorcode/pkg/event/eventtest"
 	"doorcode/pkg/postgres"
@@ -66,14 +68,21 @@ func TestSweep_EndsWithinASecondWhatIsOver(t *testing.T) {
 	expired, outdated, live := b.record(), b.record(), b.record()
 	var ended atomic.Int32
 	var changed sync.Map
-	relay := upkeep.NewRelay(b.db, b.bus, b.log, func(int) {})
+	relay := upkeep.NewRelay(b.db, b.bus, b.log, func(int, time.Duration) {})
 	run(t, relay.Run)
-	run(t, upkeep.NewSweep(b.db, b.log, func(challenge.State) { ended.Add(1) }, func(ids ...string) {
+	sweep := upkeep.NewSweep(b.db, b.log, func(channel string, _ challenge.State) {
+		if channel == string(delivery.Email) {
+			ended.Add(1)
+		}
+	}, func(ids ...string) {
 		for _, id := range ids {
 			changed.Store(id, true)
 		}
 		relay.Wake()
-	}).Run)
+	})
+	var rounds atomic.Int32
+	sweep.Done = func() { rounds.Add(1) }
+	run(t, sweep.Run)
 	b.PG.Exec(t, `UPDATE challenges SET expires_at = clock_timestamp() WHERE id = $1`, expired.ID())
 	b.PG.Exec(t, `UPDATE challenges SET login_version = 2 WHERE id = $1`, live.ID())
 	b.PG.Exec(t, `UPDATE login_budgets SET version = 2`)
@@ -84,6 +93,7 @@ func TestSweep_EndsWithinASecondWhatIsOver(t *testing.T) {
 	bustest.Wait(t, "the login is swept", func() bool {
 		return b.Count(`SELECT count(*) FROM login_budgets WHERE swept_version = version`) == 1
 	})
+	bustest.Wait(t, "a round is told", func() bool { return rounds.Load() > 0 })
 	if ended.Load() != 2 {
 		t.Errorf("ended %d", ended.Load())
 	}
@@ -109,7 +119,9 @@ func TestP1_ASweepThatCannotExpireStillCancels(t *testing.T) {
 	b.PG.Exec(t, `INSERT INTO outbox (id, type, source, subject, at, data) VALUES ($1, 'x', 'x', 'x', now(), '{}')`, expired.ID()+".expired")
 	b.PG.Exec(t, `UPDATE login_budgets SET version = 2`)
 	b.PG.Exec(t, `UPDATE challenges SET login_version = 2 WHERE id = $1`, expired.ID())
-	err := upkeep.NewSweep(b.db, b.log, func(challenge.State) {}, func(...string) {}).Once(t.Context())
+	sweep := upkeep.NewSweep(b.db, b.log, func(string, challenge.State) {}, func(...string) {})
+	sweep.Done = func() { t.Error("a round that failed counts as done") }
+	err := sweep.Once(t.Context())
 	if err == nil {
 		t.Error("a challenge ended whose outcome cannot be written")
 	}
@@ -120,10 +132,13 @@ func TestP1_ASweepThatCannotExpireStillCancels(t *testing.T) {
 func TestP1_TheRelayLosesAndDoublesNothingWhileTheBusIsAway(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
-	var pending atomic.Int64
-	relay := upkeep.NewRelay(b.db, b.bus, b.log, func(n int) { pending.Store(int64(n)) })
+	var pending, oldest atomic.Int64
+	relay := upkeep.NewRelay(b.db, b.bus, b.log, func(n int, d time.Duration) {
+		pending.Store(int64(n))
+		oldest.Store(int64(d))
+	})
 	run(t, relay.Run)
-	run(t, upkeep.NewRelay(b.db, b.bus, b.log, func(int) {}).Run) // Another replica.
+	run(t, upkeep.NewRelay(b.db, b.bus, b.log, func(int, time.Duration) {}).Run) // Another replica.
 	put := func(first, last int) {
 		b.PG.Exec(t, `INSERT INTO outbox (id, type, source, subject, at, data)
 			SELECT 'e' || i, 'directory.v1.login_put', 'doorcode/auth', 'acme', clock_timestamp(),
@@ -134,7 +149,7 @@ func TestP1_TheRelayLosesAndDoublesNothingWhileTheBusIsAway(t *testing.T) {
 	put(1, 300)
 	b.Bus.Stop(t)
 	put(301, 600)
-	bustest.Wait(t, "the relay sees what waits", func() bool { return pending.Load() > 0 })
+	bustest.Wait(t, "the relay sees what waits", func() bool { return pending.Load() > 0 && oldest.Load() > 0 })
 	b.Bus.Resume(t)
 	put(601, 700)
 	bustest.Wait(t, "the outbox is empty", func() bool { return b.Count(`SELECT count(*) FROM outbox`) == 0 })
@@ -159,7 +174,7 @@ func TestRelay_AnEventThatCannotGoStopsNoOther(t *testing.T) {
 	b.PG.Exec(t, `INSERT INTO outbox (id, type, source, subject, at, data) VALUES
 		('bad', 'directory.v1.nothing', 'doorcode/auth', 'acme', now(), '{}'),
 		('good', 'directory.v1.login_put', 'doorcode/auth', 'acme', now(), '{}')`)
-	upkeep.NewRelay(b.db, b.bus, b.log, func(int) {}).Drain(t.Context())
+	upkeep.NewRelay(b.db, b.bus, b.log, func(int, time.Duration) {}).Drain(t.Context())
 	b.Want(1, `SELECT count(*) FROM outbox WHERE id = 'bad'`)
 	b.Want(0, `SELECT count(*) FROM outbox WHERE id = 'good'`)
 }
@@ -172,8 +187,12 @@ func TestJanitor_KeepsChallengesLongerThanTheStreams(t *testing.T) {
 	b.PG.Exec(t, `UPDATE challenges SET state = 'expired', digest = NULL, ended_at = now()`)
 	b.PG.Exec(t, `UPDATE challenges SET expires_at = now() - interval '7 days 23 hours' WHERE id = $1`, young.ID())
 	b.PG.Exec(t, `UPDATE challenges SET expires_at = now() - interval '8 days 1 minute' WHERE id = $1`, old.ID())
-	run(t, upkeep.NewJanitor(b.db, b.log).Run)
+	janitor := upkeep.NewJanitor(b.db, b.log)
+	var rounds atomic.Int32
+	janitor.Done = func() { rounds.Add(1) }
+	run(t, janitor.Run)
 	bustest.Wait(t, "the old one is gone", func() bool { return b.Count(`SELECT count(*) FROM challenges`) == 1 })
+	bustest.Wait(t, "the round is told", func() bool { return rounds.Load() == 1 })
 	b.Want(1, `SELECT count(*) FROM challenges WHERE id = $1`, young.ID())
 	for _, s := range bus.Streams() {
 		if s.Name == event.StreamChallenges && s.MaxAge.Hours() > 7*24 {
@@ -188,7 +207,9 @@ func TestJanitor_RemovesAlsoWhenPartitionsCannotBeMade(t *testing.T) {
 	old := b.record()
 	b.PG.Exec(t, `UPDATE challenges SET state = 'expired', digest = NULL, ended_at = now(), expires_at = now() - interval '9 days'`)
 	b.PG.Exec(t, `REVOKE EXECUTE ON FUNCTION ensure_audit_partitions() FROM doorcode_verifier`)
-	err := upkeep.NewJanitor(b.db, b.log).Once(t.Context())
+	janitor := upkeep.NewJanitor(b.db, b.log)
+	janitor.Done = func() { t.Error("a round that failed counts as done") }
+	err := janitor.Once(t.Context())
 	if err == nil {
 		t.Error("partitions were not made and nobody is told")
 	}

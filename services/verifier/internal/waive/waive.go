@@ -53,8 +53,8 @@ type Config struct {
 	Keys    *assertion.Keys
 	Issuer  string
 	Log     *slog.Logger
-	// Ended is told the state of each challenge that was waived, after the commit.
-	Ended func(challenge.State)
+	// Ended is told the first channel, empty for none, and the state of each challenge that was waived, after the commit.
+	Ended func(channel string, state challenge.State)
 	// Changed is called after each commit that wrote an outbox row, with the challenge that it changed.
 	Changed func(challenges ...string)
 }
@@ -95,7 +95,7 @@ func (w *Waiver) Waive(ctx context.Context, r event.WaiveRequest) (event.CheckRe
 	}
 	faultpoint.Hit("waive.committed")
 	if waived.Made {
-		w.ended(r.Challenge)
+		w.ended("", r.Challenge)
 	}
 	return w.sign(binding, r.Waiver.Why, waived.At)
 }
@@ -122,7 +122,7 @@ func (w *Waiver) Skip(ctx context.Context, r event.HandleRequest) (event.CheckRe
 		return event.CheckReply{}, err
 	}
 	if done {
-		w.ended(f.ID)
+		w.ended(f.Routes[0].Channel, f.ID)
 	}
 	s, err := w.cfg.Store.Standing(ctx, f.ID)
 	if err != nil {
@@ -162,8 +162,8 @@ func (w *Waiver) given(b otp.Binding, leave event.Waiver) bool {
 }
 
 // ended tells others of a challenge that was waived.
-func (w *Waiver) ended(id string) {
-	w.cfg.Ended(challenge.Waived)
+func (w *Waiver) ended(channel, id string) {
+	w.cfg.Ended(channel, challenge.Waived)
 	w.cfg.Changed(id)
 }
 

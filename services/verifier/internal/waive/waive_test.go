@@ -40,7 +40,7 @@ func newBench(t *testing.T) *bench {
 	b.finder = lookup.New(b.db, b.Bus.Connect(t, "verifier"), b.Handles)
 	waiver, err := waive.New(waive.Config{
 		Store: b.db, Finder: b.finder, Digests: b.Digests, Keys: b.Keys, Issuer: "doorcode", Log: slog.New(slog.DiscardHandler),
-		Ended: func(challenge.State) { b.ended.Add(1) }, Changed: func(ids ...string) { b.told.Add(int32(len(ids))) },
+		Ended: func(string, challenge.State) { b.ended.Add(1) }, Changed: func(ids ...string) { b.told.Add(int32(len(ids))) },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -257,7 +257,7 @@ func TestSkip_OrARightCodeAndNeverBoth(t *testing.T) {
 	b := newBench(t)
 	checker, err := check.New(check.Config{
 		Store: b.db, Finder: b.finder, Digests: b.Digests, CheckIDs: b.CheckIDs, Keys: b.Keys, Issuer: "doorcode",
-		Log: slog.New(slog.DiscardHandler), Ended: func(challenge.State) {}, Changed: func(...string) {},
+		Log: slog.New(slog.DiscardHandler), Ended: func(string, challenge.State) {}, Changed: func(...string) {},
 	})
 	if err != nil {
 		t.Fatal(err)
