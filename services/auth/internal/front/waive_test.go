@@ -47,14 +47,17 @@ func (s *set) reach(t *testing.T, stage rollout.Stage) {
 	})
 }
 
-// claims reads what an assertion says; whether it is signed is for others to judge.
-func claims(t *testing.T, text string) (c struct {
+// said is what an assertion says.
+type said struct {
 	Challenge string   `json:"challenge"`
 	Subject   string   `json:"sub"`
 	Channel   string   `json:"channel"`
 	Methods   []string `json:"amr"`
 	Reason    string   `json:"reason"`
-}) {
+}
+
+// claims reads what an assertion says; whether it is signed is for others to judge.
+func claims(t *testing.T, text string) (c said) {
 	t.Helper()
 	parts := strings.Split(text, ".")
 	if len(parts) != 3 {
