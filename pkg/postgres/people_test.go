@@ -49,7 +49,12 @@ func together(t *testing.T, n int, want error, fn func(i int) error) (good int) 
 	failed := make([]error, n)
 	var calls sync.WaitGroup
 	for i := range n {
-		calls.Go(func() { failed[i] = fn(i) })
+		calls.Go(func() {
+			failed[i] = fn(i)
+			for postgres.IsContended(failed[i]) { // On a slow machine a wait for a lock is over too soon; nothing was done.
+				failed[i] = fn(i)
+			}
+		})
 	}
 	calls.Wait()
 	for _, err := range failed {
@@ -74,13 +79,16 @@ func TestInvite_TwiceMakesNoSecondInvitation(t *testing.T) {
 			in.Email, in.Name = "KIM@Example.com", "Other"
 		}
 		made, err := k.directory.Invite(t.Context(), by(), in)
+		if err != nil {
+			return err
+		}
 		mu.Lock()
 		defer mu.Unlock()
 		if made.Created {
 			ids["created"]++
 		}
 		ids[made.ID]++
-		return err
+		return nil
 	})
 	if good != 8 || len(ids) != 2 || ids["created"] != 1 || k.events(t, "invitation_made") != 1 || k.count(t, `SELECT count(*) FROM invitations`) != 1 {
 		t.Errorf("%d invited, %v, %d events", good, ids, k.events(t, "invitation_made"))

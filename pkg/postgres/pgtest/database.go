@@ -128,11 +128,9 @@ func (d *Database) Owner(t testing.TB) *postgres.DB {
 	return open(t, postgres.Config{URL: d.OwnerURL(), Application: "owner", MaxConns: maxConns})
 }
 
-// open opens a pool for one test. Locks are waited for as long as a slow machine needs: a caller that gave up, as in
-// production after a moment, would say nothing of what a test is about.
+// open opens a pool for one test.
 func open(t testing.TB, cfg postgres.Config) *postgres.DB {
 	t.Helper()
-	cfg.Params = map[string]string{"lock_timeout": "20s", "statement_timeout": "1min"}
 	db, err := postgres.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal("pgtest: open database:", err)

@@ -127,7 +127,7 @@ func TestNotice_AUsedCodeIsToldToTheGroupAddressOnce(t *testing.T) {
 func TestNotice_ColleaguesReadWhichOfTwoCodesWasUsed(t *testing.T) {
 	t.Parallel()
 	town := settled(t)
-	town.must(t, 200, put("", fields{"name": "Acme", "main_email": "office@example.com", "group_address": true, "owner": "anna"}))
+	town.must(t, 200, town.asRead(t, fields{"name": "Acme", "main_email": "office@example.com", "group_address": true, "owner": "anna"}))
 	ask := func(n int) (c created, code string) {
 		town.must(t, 201, request{method: "POST", path: "/v1/challenges", body: fields{
 			"workspace": "w", "login": "anna", "client": fields{"address": "203.0.113.9", "user_agent": chrome},
@@ -156,7 +156,7 @@ func TestNotice_AUsedCodeOfNoGroupIsToldToNobody(t *testing.T) {
 	}{
 		{"a main address of one person", "anna", func(t *testing.T, h *harness) {
 			t.Helper()
-			h.must(t, 200, put("", fields{"name": "Lanternbird", "main_email": "office@example.com", "owner": "anna"}))
+			h.must(t, 200, h.asRead(t, fields{"name": "Lanternbird", "main_email": "office@example.com", "group_address": false, "owner": "anna"}))
 		}, ""},
 		{"an address of one's own", "carl", func(t *testing.T, h *harness) {
 			t.Helper()
@@ -200,7 +200,7 @@ func TestNotice_AUsedCodeThatDoesNotHoldIsToldToNobody(t *testing.T) {
 	}{
 		{"another main address since", "no_group", func(t *testing.T, h *harness, _ event.Issued, _ *event.Event) {
 			t.Helper()
-			h.must(t, 200, put("", fields{"name": "Lanternbird", "main_email": "new@example.com", "group_address": true, "owner": "anna"}))
+			h.must(t, 200, h.asRead(t, fields{"name": "Lanternbird", "main_email": "new@example.com", "group_address": true, "owner": "anna"}))
 		}},
 		{"a main address edited in the database", "broken", func(t *testing.T, h *harness, _ event.Issued, _ *event.Event) {
 			t.Helper()
