@@ -51,11 +51,14 @@ WITH mine AS (
 ), others AS (
     SELECT o.workspace, max(o.created_at) AS created_at
       FROM mine CROSS JOIN LATERAL (
-           SELECT x.workspace, x.created_at FROM logins x WHERE lower(x.email) = mine.address
+           SELECT x.workspace, x.created_at FROM logins x
+            WHERE x.email IS NOT NULL AND hashtextextended(lower(x.email), 0) = hashtextextended(mine.address, 0)
+              AND lower(x.email) = mine.address
             UNION ALL
            SELECT x.workspace, x.created_at
              FROM workspaces w JOIN logins x ON x.workspace = w.id AND x.id = w.owner
-            WHERE lower(w.main_email) = mine.address AND x.email IS NULL) AS o
+            WHERE hashtextextended(lower(w.main_email), 0) = hashtextextended(mine.address, 0)
+              AND lower(w.main_email) = mine.address AND x.email IS NULL) AS o
      WHERE o.workspace <> mine.workspace
      GROUP BY o.workspace
      LIMIT $3

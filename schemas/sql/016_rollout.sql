@@ -40,9 +40,10 @@ GRANT SELECT, DELETE ON rollout_places, rollout_exemptions TO doorcode_auth;  --
 
 -- When a login was made. Those of before were there before any wave.
 ALTER TABLE logins ADD COLUMN created_at timestamptz NOT NULL DEFAULT now();
--- One person in several workspaces: the strictest of them decides.
-CREATE INDEX logins_email ON logins (lower(email)) WHERE email IS NOT NULL;
-CREATE INDEX workspaces_main_email ON workspaces (lower(main_email));
+-- One person in several workspaces: the strictest of them decides. The indexes hold hashes, so that addresses stand in no
+-- further place.
+CREATE INDEX logins_address ON logins (hashtextextended(lower(email), 0)) WHERE email IS NOT NULL;
+CREATE INDEX workspaces_address ON workspaces (hashtextextended(lower(main_email), 0));
 
 -- How often a login went on without its code, in grace.
 ALTER TABLE login_budgets ADD COLUMN skips smallint NOT NULL DEFAULT 0;

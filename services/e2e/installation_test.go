@@ -128,6 +128,19 @@ func (s *installation) put(t testing.TB, id, email string) {
 	}
 }
 
+// move gives a workspace another main address.
+func (s *installation) move(t testing.TB, id, email string) {
+	t.Helper()
+	w, err := s.front.ReadWorkspace(t.Context(), id)
+	if err == nil {
+		w.MainEmail = email
+		err = s.front.PutWorkspace(t.Context(), id, w)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // anew makes the owner of a workspace again, as that: a login that is there keeps its phone and channel.
 func (s *installation) anew(t testing.TB, workspace string, l client.Login) {
 	t.Helper()

@@ -90,7 +90,7 @@ func (w *loud) peopleSignIn(t *testing.T) {
 		w.pass(t, ch, "expires_at")
 		w.refused(t, ch, right, "expired")
 		ch, right = w.asks(t, p, 3)
-		w.put(t, p.workspace, w.stem()+"@acme.example") // ends the challenge
+		w.move(t, p.workspace, w.stem()+"@acme.example") // ends the challenge
 		w.refused(t, ch, right, "closed")
 	}
 }
