@@ -74,6 +74,10 @@ func Lookups(handed []byte) map[string]Lookup {
 		"clean removed":    {cleanRemovedSQL, []any{2 * day, 500}},
 		"used":             {usedCodeSQL, []any{"c1", "ws1"}},
 		"sign-ins":         {signInsSQL, []any{"ws1", "l1", 20}},
+		"memberships":      {membershipsSQL, []any{"ws1", "l1", maxMemberships + 1}},
+		"of a login":       {ofLoginSQL, []any{"ws1", "l1", []byte("browser")}},
+		"skip":             {skipSQL, []any{Verifier, "c1", 3, "grace"}},
+		"waive":            {waiveSQL, []any{Verifier, "new", "ws1", "l1", 1, "web", "4F72KQ9R", time.Now(), nil, nil, nil, "not_yet"}},
 		"placed":           {placedSQL, []any{[]string{"c1.approved", "c2.approved"}, []string{}}},
 	}
 }

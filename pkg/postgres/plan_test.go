@@ -33,6 +33,12 @@ func (s *stage) crowd() {
 		 SELECT 'c' || i || '.approved', 'challenge.v1.approved', 'v', 'c' || i, now(), '{"channel": "email"}' FROM generate_series(1, 20000) i`,
 		`INSERT INTO removed_logins (id, workspace, login, removed_at, mac_key, mac)
 		 SELECT 'r' || i, 'ws' || i % 100, 'l' || i, now(), 1, 'x' FROM generate_series(1, 20000) i`,
+		`INSERT INTO workspaces (id, name, main_email, owner, mac_key, mac)
+		 SELECT 'ws' || i, 'W', 'office' || i || '@example.com', 'l' || i, 1, 'x' FROM generate_series(1, 20000) i`,
+		`INSERT INTO logins (workspace, id, email, role, mac_key, mac)
+		 SELECT 'ws' || i, 'l' || i, 'p' || i / 2 || '@example.com', 'member', 1, 'x' FROM generate_series(1, 20000) i`,
+		`INSERT INTO rollout_waves (id, announce_at, grace_at, enforce_at, skips, mac_key, mac) VALUES ('w', now(), now(), now(), 3, 1, 'x')`,
+		`INSERT INTO rollout_places (workspace, wave, joined_at, mac_key, mac) SELECT 'ws' || i, 'w', now(), 1, 'x' FROM generate_series(1, 20000) i`,
 		`INSERT INTO limits (dimension, key) SELECT 'client', i::text::bytea FROM generate_series(1, 20000) i`,
 		`ANALYZE`,
 	} {
