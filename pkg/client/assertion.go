@@ -82,7 +82,7 @@ func (c *Client) verify(ctx context.Context, handle, assertion string) (Person, 
 		return Person{}, ErrAssertion
 	case cl.Purpose != "" && cl.Purpose != "sign_in":
 		return Person{}, ErrAssertion
-	case cl.Subject == "" || cl.Workspace == "" || (len(cl.AMR) == 0) != (cl.Reason != ""):
+	case cl.Subject == "" || cl.Workspace == "" || (len(cl.AMR) == 0) != (cl.Reason != "") || (cl.Channel == "") != (cl.Reason != ""):
 		return Person{}, ErrAssertion
 	}
 	return Person{

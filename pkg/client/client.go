@@ -290,6 +290,9 @@ func (c *Client) Check(ctx context.Context, handle, code string) (Person, error)
 		return Person{}, fmt.Errorf("check code: %w", err)
 	}
 	p, err := c.verify(ctx, handle, out.Assertion)
+	if err == nil && p.Reason != "" { // A right code is no waiver.
+		err = ErrAssertion
+	}
 	if err != nil {
 		return Person{}, fmt.Errorf("check code: %w", err)
 	}
@@ -309,7 +312,7 @@ func (c *Client) Skip(ctx context.Context, handle string) (Person, error) {
 	if err != nil {
 		return Person{}, fmt.Errorf("skip: %w", err)
 	}
-	p, err := c.verify(ctx, handle, out.Assertion)
+	p, err := c.verifyWaiver(ctx, handle, out.Assertion)
 	if err != nil {
 		return Person{}, fmt.Errorf("skip: %w", err)
 	}
@@ -319,15 +322,27 @@ func (c *Client) Skip(ctx context.Context, handle string) (Person, error) {
 // Waived judges the assertion of a challenge whose decision is NotRequired. It
 // returns a Person with a Reason.
 func (c *Client) Waived(ctx context.Context, ch Challenge) (Person, error) {
-	p, err := c.verify(ctx, ch.Handle, ch.Assertion)
+	p, err := c.verifyWaiver(ctx, ch.Handle, ch.Assertion)
 	if err != nil {
 		return Person{}, fmt.Errorf("verify waiver: %w", err)
 	}
 	return p, nil
 }
 
+// verifyWaiver is verify for an assertion that must be a waiver.
+func (c *Client) verifyWaiver(ctx context.Context, handle, assertion string) (Person, error) {
+	p, err := c.verify(ctx, handle, assertion)
+	if err == nil && p.Reason == "" {
+		err = ErrAssertion
+	}
+	if err != nil {
+		return Person{}, err
+	}
+	return p, nil
+}
+
 // Verify judges the assertion that the hosted code page posted to the
-// ReturnURL. The handle is the one that this browser's pending sign-in was
+// ReturnURL; of a code that was skipped the Person has a Reason. The handle is the one that this browser's pending sign-in was
 // created with, kept on the server; never the one in the post, which anybody may
 // have written. Only a valid assertion for that very handle returns a Person;
 // whoever accepts it ends the pending sign-in in the same step, so that it

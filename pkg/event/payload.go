@@ -48,9 +48,10 @@ type Issued struct {
 type Waiver struct {
 	Why string `json:"why"`
 	// Skips is how many skips the login may have in all; 0: it is no skip.
-	Skips int    `json:"skips,omitempty"`
-	Key   uint8  `json:"key"`
-	MAC   []byte `json:"mac"`
+	Skips int       `json:"skips,omitempty"`
+	Until time.Time `json:"until"` // it counts for nothing from here on
+	Key   uint8     `json:"key"`
+	MAC   []byte    `json:"mac"`
 	// Left and EnforceAt are for people to read, and no part of the MAC: the
 	// skips left, this one counted, and when codes become required, if known.
 	Left      int        `json:"left,omitempty"`

@@ -51,7 +51,9 @@ type WaiveRequest struct {
 	Network          string    `json:"network,omitempty"`
 	Browser          []byte    `json:"browser,omitempty"`
 	Agent            string    `json:"agent,omitempty"`
-	Waiver           Waiver    `json:"waiver"`
+	// Fingerprint is a keyed hash of the request, as of an issued challenge.
+	Fingerprint []byte `json:"fingerprint"`
+	Waiver      Waiver `json:"waiver"`
 }
 
 // ResendRequest asks for one more message of the same code.

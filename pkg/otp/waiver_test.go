@@ -2,6 +2,7 @@ package otp_test
 
 import (
 	"testing"
+	"time"
 
 	"doorcode/pkg/keyring"
 	"doorcode/pkg/otp"
@@ -13,7 +14,7 @@ func TestWaiver_IsGoodForWhatItWasGivenForAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	given := otp.Waiver{Binding: otp.Binding{Challenge: "c", Workspace: "w", Login: "l", LoginVersion: 3, FrontEnd: "f", Purpose: "sign_in"}, Why: "grace", Skips: 5}
+	given := otp.Waiver{Binding: otp.Binding{Challenge: "c", Workspace: "w", Login: "l", LoginVersion: 3, FrontEnd: "f", Purpose: "sign_in"}, Why: "grace", Skips: 5, Until: time.UnixMicro(1_800_000_000_000_000)}
 	key, mac := given.Seal(ring)
 	if !given.Sealed(ring, key, mac) {
 		t.Fatal("it does not fit itself")
@@ -23,7 +24,7 @@ func TestWaiver_IsGoodForWhatItWasGivenForAlone(t *testing.T) {
 		"another login": func(w *otp.Waiver) { w.Login = "m" }, "a later version": func(w *otp.Waiver) { w.LoginVersion++ },
 		"another front-end": func(w *otp.Waiver) { w.FrontEnd = "g" }, "another purpose": func(w *otp.Waiver) { w.Purpose = "proof" },
 		"another reason": func(w *otp.Waiver) { w.Why = "exempt" }, "more skips": func(w *otp.Waiver) { w.Skips++ },
-		"no skip": func(w *otp.Waiver) { w.Skips = 0 },
+		"no skip": func(w *otp.Waiver) { w.Skips = 0 }, "a later end": func(w *otp.Waiver) { w.Until = w.Until.Add(time.Microsecond) },
 	} {
 		w := given
 		change(&w)

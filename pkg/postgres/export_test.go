@@ -76,8 +76,8 @@ func Lookups(handed []byte) map[string]Lookup {
 		"sign-ins":         {signInsSQL, []any{"ws1", "l1", 20}},
 		"memberships":      {membershipsSQL, []any{"ws1", "l1", maxMemberships + 1}},
 		"of a login":       {ofLoginSQL, []any{"ws1", "l1", []byte("browser")}},
-		"skip":             {skipSQL, []any{Verifier, "c1", 3, "grace"}},
-		"waive":            {waiveSQL, []any{Verifier, "new", "ws1", "l1", 1, "web", "4F72KQ9R", time.Now(), nil, nil, nil, "not_yet"}},
+		"skip":             {skipSQL, []any{Verifier, "c1", 3, "grace", time.Now()}},
+		"waive":            {waiveSQL, []any{Verifier, "new", "ws1", "l1", 1, "web", "4F72KQ9R", time.Now(), nil, nil, nil, "not_yet", time.Now().Add(time.Hour), ""}},
 		"placed":           {placedSQL, []any{[]string{"c1.approved", "c2.approved"}, []string{}}},
 	}
 }

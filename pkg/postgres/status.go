@@ -29,6 +29,8 @@ type Live struct {
 	// Waiting counts the live challenges of its purpose that go to the same recipient by their first route, as far as they
 	// are recorded: at least itself, or 0 when it has ended.
 	Waiting int
+	// Skipped counts the skips of the login.
+	Skipped int
 }
 
 // liveSQL: $1 challenge.
@@ -38,7 +40,9 @@ SELECT now.at, CASE WHEN c.state = 'pending' AND c.expires_at <= now.at THEN 'ex
        CASE WHEN c.ended_at IS NOT NULL OR c.expires_at <= now.at THEN 0
             ELSE greatest(1, (SELECT count(*) FROM challenges o
                                WHERE o.address = c.address AND o.ended_at IS NULL AND o.expires_at > now.at AND o.purpose = c.purpose))
-       END
+       END,
+       CASE WHEN c.skip IS NULL THEN 0
+            ELSE coalesce((SELECT g.skips FROM login_budgets g WHERE g.workspace = c.workspace AND g.login = c.login), 0) END
   FROM (SELECT clock_timestamp() AS at) AS now, challenges c WHERE c.id = $1`
 
 // Live reads where a challenge and its messages stand, or fails with ErrNoChallenge.
@@ -50,7 +54,7 @@ func (db *DB) Live(ctx context.Context, id string) (Live, error) {
 	l := Live{Facts: facts}
 	var state string
 	err = db.pool.QueryRow(ctx, liveSQL, id).
-		Scan(&l.Now, &state, &l.Wrong, &l.WrongMax, &l.Sends, &l.SendMax, &l.Routes, &l.ResendAt, &l.Waiting)
+		Scan(&l.Now, &state, &l.Wrong, &l.WrongMax, &l.Sends, &l.SendMax, &l.Routes, &l.ResendAt, &l.Waiting, &l.Skipped)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return Live{}, ErrNoChallenge
 	}

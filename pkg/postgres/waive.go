@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -18,68 +19,57 @@ var ErrTaken = errors.New("the challenge is another one")
 // Waived is a sign-in that went on without a code.
 type Waived struct {
 	At   time.Time // by the database clock
+	Now  time.Time // the same clock at the answer
+	Why  string    // as it is on record
 	Made bool      // just now, and not by a request before
 }
 
-// Waive puts on record that a login went on without a code. A repeat writes nothing and gets the first time. false means
-// that the login is locked, gone, or of another version: nothing was written. It fails with ErrTaken when the id is known
-// for something else. Whether there was leave to waive is for the caller.
+// Waive puts on record that a login went on without a code. A repeat of the same request writes nothing and gets what is on
+// record. false means that the login is locked, gone, or of another version, or that the leave has ended: nothing was
+// written. It fails with ErrTaken when the id is known for something else. Whether there was leave is for the caller.
 func (db *DB) Waive(ctx context.Context, w event.WaiveRequest) (Waived, bool, error) {
-	var done Waived
-	var same bool
-	err := db.pool.QueryRow(ctx, waiveSQL, Verifier, w.Challenge, w.Workspace, w.Login, w.LoginVersion, w.FrontEnd, w.SupportReference,
-		micros(w.CreatedAt), orNull(w.Network), w.Browser, orNull(w.Agent), w.Waiver.Why).Scan(&done.At, &same, &done.Made)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return db.waivedBefore(ctx, w)
+	for range 2 { // Of two at once the second finds nothing to write, and then what the first has written.
+		var done Waived
+		var same bool
+		err := db.pool.QueryRow(ctx, waiveSQL, Verifier, w.Challenge, w.Workspace, w.Login, w.LoginVersion, w.FrontEnd,
+			w.SupportReference, micros(w.CreatedAt), orNull(w.Network), w.Browser, orNull(w.Agent), w.Waiver.Why, w.Waiver.Until,
+			hex.EncodeToString(w.Fingerprint)).Scan(&done.At, &done.Now, &done.Why, &same, &done.Made)
+		switch {
+		case errors.Is(err, pgx.ErrNoRows):
+			continue
+		case err != nil:
+			return Waived{}, false, fmt.Errorf("waive: %w", scrub(err))
+		case !same:
+			return Waived{}, false, ErrTaken
+		}
+		return done, true, nil
 	}
-	if err != nil {
-		return Waived{}, false, fmt.Errorf("waive: %w", scrub(err))
-	}
-	if !same {
-		return Waived{}, false, ErrTaken
-	}
-	return done, true, nil
+	return Waived{}, false, nil
 }
-
-// waivedBefore is the answer when nothing was written: somebody else has written it since the statement began, or the login
-// is not as it was.
-func (db *DB) waivedBefore(ctx context.Context, w event.WaiveRequest) (Waived, bool, error) {
-	var done Waived
-	var same bool
-	err := db.pool.QueryRow(ctx, waivedSQL, w.Challenge, w.Workspace, w.Login, w.FrontEnd).Scan(&done.At, &same)
-	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return Waived{}, false, nil
-	case err != nil:
-		return Waived{}, false, fmt.Errorf("read a waiver: %w", scrub(err))
-	case !same:
-		return Waived{}, false, ErrTaken
-	}
-	return done, true, nil
-}
-
-// waivedSQL: $1 challenge, $2 workspace, $3 login, $4 front-end.
-const waivedSQL = `
-SELECT coalesce(ended_at, 'epoch'), state = 'waived' AND workspace = $2 AND login = $3 AND front_end = $4 FROM challenges WHERE id = $1`
 
 // waiveSQL: $1 the verifier's name, $2 challenge, $3 workspace, $4 login, $5 its version, $6 front-end, $7 support reference,
-// $8 created at, $9 network, $10 browser, $11 agent, $12 why. The row is one of the past from the start: it has neither code
-// nor route, and its limits mean nothing.
+// $8 created at, $9 network, $10 browser, $11 agent, $12 why, $13 end of the leave, $14 fingerprint. The row is one of the past
+// from the start: it has neither code nor route, and its limits mean nothing. The column skip keeps what a repeat is known by.
+// The clock is read once the budget is locked.
 const waiveSQL = `
 WITH known AS (
-    SELECT ended_at AS at, state = 'waived' AND workspace = $3 AND login = $4 AND front_end = $6 AS same FROM challenges WHERE id = $2
+    SELECT ended_at AS at, coalesce(reason, '') AS why,
+           state = 'waived' AND workspace = $3 AND login = $4 AND front_end = $6 AND coalesce(skip ->> 'fingerprint' = $14, false) AS same
+      FROM challenges WHERE id = $2
 ), b AS MATERIALIZED (
-    SELECT clock_timestamp() AS at FROM login_budgets
+    SELECT FROM login_budgets
      WHERE workspace = $3 AND login = $4 AND version = $5 AND locked_at IS NULL AND removed_at IS NULL
        AND NOT EXISTS (SELECT FROM known)
        FOR NO KEY UPDATE
+), decided AS MATERIALIZED (
+    SELECT clock_timestamp() AS at FROM b
 ), d AS (
     INSERT INTO challenges (id, stream_number, stream_sequence, workspace, login, login_version, front_end, purpose, label,
            support_reference, tag_key, digest_key, routes, wrong_limit, hour_limit, day_limit, lock_limit, send_limit,
-           state, reason, sends, send_routes, created_at, resend_at, expires_at, ended_at, network, browser, agent)
+           state, reason, sends, send_routes, created_at, resend_at, expires_at, ended_at, network, browser, agent, skip)
     SELECT $2, 0, 0, $3, $4, $5, $6, 'sign_in', '', $7, 0, 0, '[]', 1, 1, 1, 1, 1,
-           'waived', $12, 0, '{}', $8, $8, b.at, b.at, $9, $10, $11
-      FROM b
+           'waived', $12, 0, '{}', $8, $8, at, at, $9, $10, $11, jsonb_build_object('fingerprint', $14::text)
+      FROM decided WHERE at < $13
     ON CONFLICT (id) DO NOTHING
     RETURNING id, ended_at AS at
 ), e AS MATERIALIZED (
@@ -93,20 +83,22 @@ WITH known AS (
     INSERT INTO outbox (id, type, source, subject, at, data)
     SELECT event, 'challenge.v1.waived', $1, $2, at, data FROM e
 )
-SELECT at, true, true FROM d UNION ALL SELECT coalesce(at, 'epoch'), same, false FROM known`
+SELECT at, at, $12::text, true, true FROM d
+UNION ALL
+SELECT coalesce(at, 'epoch'), clock_timestamp(), why, same, false FROM known`
 
 // Skip ends a live challenge because the person goes on without its code, and counts the skip. false means that nothing was
-// written: the challenge had ended, the login changed, or it has had that many skips. Whether there was leave to skip is for
-// the caller, and Standing tells when it was done.
-func (db *DB) Skip(ctx context.Context, id string, skips int, why string) (bool, error) {
-	ended, err := db.end(ctx, skipSQL, Verifier, id, skips, why)
+// written: the challenge or the leave had ended, the login changed, or it has had that many skips. Whether there was leave to
+// skip is for the caller, and Standing tells when it was done.
+func (db *DB) Skip(ctx context.Context, id string, leave event.Waiver) (bool, error) {
+	ended, err := db.end(ctx, skipSQL, Verifier, id, leave.Skips, leave.Why, leave.Until)
 	if err != nil {
 		return false, fmt.Errorf("skip: %w", scrub(err))
 	}
 	return len(ended) == 1 && ended[0].State == challenge.Waived, nil
 }
 
-// skipSQL: $2 challenge, $3 most skips, $4 why. As a check it locks the challenge first, then the budget, and decides last.
+// skipSQL: $2 challenge, $3 most skips, $4 why, $5 end of the leave. As a check it locks the challenge first, then the budget, and decides last.
 const skipSQL = `
 WITH c AS MATERIALIZED (
     SELECT ` + endColumns + ` FROM challenges x
@@ -119,5 +111,5 @@ WITH c AS MATERIALIZED (
 ), decided AS MATERIALIZED (
     SELECT c.*, clock_timestamp() AS at FROM c JOIN b ON b.workspace = c.workspace AND b.login = c.login
 ), d AS MATERIALIZED (
-    SELECT decided.*, 'waived' AS state, $4::text AS reason, front_end AS actor FROM decided WHERE at < expires_at
+    SELECT decided.*, 'waived' AS state, $4::text AS reason, front_end AS actor FROM decided WHERE at < expires_at AND at < $5
 )` + endTail

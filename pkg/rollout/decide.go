@@ -54,6 +54,14 @@ type Facts struct {
 	Skipped int
 }
 
+// earliest is the first of two times; zero is none.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
 // Membership is a login's in a workspace.
 type Membership struct {
 	Place  Place
@@ -73,7 +81,7 @@ type Decision struct {
 }
 
 // Decide returns what a sign-in needs. The strictest workspace of the person decides (product.md R2.3), except that an
-// exempted login is let in: two people have said so about this very login.
+// exempted login is let in: that was said of this very login, in the names of two people.
 func Decide(f Facts) Decision {
 	if f.Exemption.holds(f.Now, true) {
 		return Decision{Kind: NotRequired, Why: WhyExemptedLogin}
@@ -82,9 +90,13 @@ func Decide(f Facts) Decision {
 	for _, other := range f.Others {
 		o := other.decide(f)
 		switch {
+		case o.Kind == Required && d.Kind != Required:
+			return Decision{Kind: Required, Why: WhyElsewhere}
 		case o.Kind.strictness() > d.Kind.strictness():
-			d = Decision{Kind: o.Kind, Why: WhyElsewhere, Skips: o.Skips, Left: o.Left, EnforceAt: o.EnforceAt}
-		case o.Kind == Skippable && d.Kind == Skippable:
+			o.EnforceAt = earliest(o.EnforceAt, d.EnforceAt)
+			d = o // Why is that of both: nobody learns of the other workspace (product.md R2.3).
+		case o.Kind == d.Kind && d.Kind != Required:
+			d.EnforceAt = earliest(d.EnforceAt, o.EnforceAt)
 			d.Skips, d.Left = min(d.Skips, o.Skips), min(d.Left, o.Left)
 		}
 	}

@@ -63,7 +63,7 @@ func TestRollout_FromNotYetToSkippedToRequired(t *testing.T) {
 	})
 	password(b)
 	b.At("http://" + s.auth + "/prompt/")
-	b.See("You can go on without it once more in this browser.")
+	b.See("You can go on without it once more.")
 	b.Press("form.skip button")
 	b.At("http://" + s.demo + "/home")
 	b.Leave(func() { b.Press("form[action='/sign-out'] button") })

@@ -51,7 +51,7 @@ func TestCreate_AnswersAWaiverAsTheDocumentSays(t *testing.T) {
 		Binding: otp.Binding{
 			Challenge: asked.Challenge, Workspace: "w", Login: "bert", LoginVersion: h.version(t, "bert"), FrontEnd: "front", Purpose: "sign_in",
 		},
-		Why: "exempted_login",
+		Why: "exempted_login", Until: asked.Waiver.Until,
 	}
 	if !leave.Sealed(h.ring(t, "DIGEST"), asked.Waiver.Key, asked.Waiver.MAC) {
 		t.Errorf("the verifier is asked %+v, and the leave is not for it", asked)
@@ -113,7 +113,7 @@ func TestPrompt_SkipsWhereItMay(t *testing.T) {
 	}
 	s.set(func() { offered(3, new(time.Date(2026, time.October, 6, 7, 0, 0, 0, time.UTC)))(s) })
 	p.open(address)
-	for _, want := range []string{"Skip for now", "From <time", "2026-10-06", "<strong>3</strong> more times in this browser"} {
+	for _, want := range []string{"Skip for now", "From <time", "2026-10-06", "<strong>3</strong> more times."} {
 		if !strings.Contains(p.body, want) {
 			t.Errorf("the page lacks %s\n%s", want, p.body)
 		}
@@ -145,7 +145,7 @@ func TestPrompt_SaysWhyItDoesNotSkip(t *testing.T) {
 			p := s.person(t)
 			s.set(func() { offered(1, nil)(s) })
 			p.open(address)
-			if !strings.Contains(p.body, "You can go on without it once more in this browser.") {
+			if !strings.Contains(p.body, "You can go on without it once more.") {
 				t.Errorf("the last skip is offered as\n%s", p.body)
 			}
 			s.set(func() { s.state.State = c.state; s.state.Skip = nil })

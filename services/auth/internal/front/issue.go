@@ -70,7 +70,7 @@ func (f *Front) describe(d draft) (event.Issued, error) {
 		ResendAt: d.decision.ResendAt, Fingerprint: sum,
 	}
 	issued.Network, issued.Agent, issued.Browser = f.visitor(d.request)
-	issued.Skip = f.leave(d, d.challenge, issued.FrontEnd)
+	issued.Skip = f.leave(d, d.challenge, issued.FrontEnd, issued.ExpiresAt)
 	return issued, nil
 }
 

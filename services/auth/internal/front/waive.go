@@ -58,9 +58,12 @@ func (f *Front) needs(ctx context.Context, facts postgres.CreateFacts, r CreateR
 	return rollout.Decide(known), nil
 }
 
+// waiverLife is how long leave to go on without any code lasts: as long as the request may take.
+const waiverLife = time.Minute
+
 // waive has the verifier record a sign-in that needs no code, and answers with its assertion. No code is drawn, nothing is
-// sent and no limit is taken. Its id and its support reference follow from the request's name, so that a repeat is the same
-// sign-in.
+// sent and no limit is taken but that of all creates. Its id and its support reference follow from the request's name, so
+// that a repeat is the same sign-in, as long as its assertion is good.
 func (f *Front) waive(ctx context.Context, d draft) (Created, error) {
 	_, sum := f.keys.Idempotency.MAC("doorcode waived v1", []byte(d.id))
 	id := base64.RawURLEncoding.EncodeToString(sum[:challenge.IDSize])
@@ -72,8 +75,13 @@ func (f *Front) waive(ctx context.Context, d draft) (Created, error) {
 		Challenge: id, Workspace: d.request.Workspace, Login: d.request.Login, LoginVersion: d.facts.Budget.Version,
 		FrontEnd: d.facts.FrontEnd.ID, SupportReference: challenge.ReferenceOf(sum[challenge.IDSize:]), CreatedAt: d.facts.Now,
 	}
+	fields, err := d.fingerprint()
+	if err != nil {
+		return Created{}, err
+	}
+	_, q.Fingerprint = f.keys.Idempotency.MAC(fingerprintLabel, fields...)
 	q.Network, q.Agent, q.Browser = f.visitor(d.request)
-	q.Waiver = *f.leave(d, id, q.FrontEnd)
+	q.Waiver = *f.leave(d, id, q.FrontEnd, d.facts.Now.Add(waiverLife))
 	var reply event.CheckReply
 	err = f.ask(ctx, event.VerbWaive, q, &reply, checkTries)
 	if err != nil {
@@ -87,8 +95,9 @@ func (f *Front) waive(ctx context.Context, d draft) (Created, error) {
 	}, nil
 }
 
-// leave is that to go on without the code of a challenge, or nil when it is required.
-func (f *Front) leave(d draft, id, frontEnd string) *event.Waiver {
+// leave is that to go on without the code of a challenge until it expires, or nil when it is required. It never outlasts the
+// day on which codes become required.
+func (f *Front) leave(d draft, id, frontEnd string, expires time.Time) *event.Waiver {
 	if d.needs.Kind != rollout.NotRequired && d.needs.Kind != rollout.Skippable {
 		return nil
 	}
@@ -97,10 +106,13 @@ func (f *Front) leave(d draft, id, frontEnd string) *event.Waiver {
 			Challenge: id, Workspace: d.request.Workspace, Login: d.request.Login, LoginVersion: d.facts.Budget.Version,
 			FrontEnd: frontEnd, Purpose: string(challenge.SignIn),
 		},
-		Why: string(d.needs.Why), Skips: d.needs.Skips,
+		Why: string(d.needs.Why), Skips: d.needs.Skips, Until: expires.UTC().Truncate(time.Microsecond),
+	}
+	if e := d.needs.EnforceAt; !e.IsZero() && e.Before(w.Until) {
+		w.Until = e.UTC().Truncate(time.Microsecond)
 	}
 	key, mac := w.Seal(f.keys.Digest)
-	return &event.Waiver{Why: w.Why, Skips: w.Skips, Key: key, MAC: mac, Left: d.needs.Left, EnforceAt: orNone(d.needs.EnforceAt)}
+	return &event.Waiver{Why: w.Why, Skips: w.Skips, Until: w.Until, Key: key, MAC: mac, Left: d.needs.Left, EnforceAt: orNone(d.needs.EnforceAt)}
 }
 
 // visitor is what the front-end said about the browser, as far as it is kept.

@@ -116,7 +116,7 @@ func TestCreate_WhoNeedsNoCodeYetGetsAnAssertionThatSaysSo(t *testing.T) {
 		t.Errorf("a code of it is refused with %s", got)
 	}
 	_, err = s.Resend(t.Context(), s.call, created.Handle, front.ResendRequest{})
-	if got := refused(t, err); got != "no_route" {
+	if got := refused(t, err); got != "closed" {
 		t.Errorf("a message of it is refused with %s", got)
 	}
 	later, err := s.Create(t.Context(), s.call, front.CreateRequest{Workspace: "w", Login: "later"})

@@ -56,7 +56,7 @@ func Issued(e event.Event) (event.Issued, error) {
 	case len(p.Routes) == 0 || p.Routes[0].Channel != p.Channel:
 		return p, malformed("no route")
 	}
-	if s := p.Skip; s != nil && (p.Purpose != challenge.SignIn || s.Why == "" || s.Skips < 1 || s.Skips > rollout.MaxSkips || s.Key == 0 || len(s.MAC) != digestSize) {
+	if s := p.Skip; s != nil && (p.Purpose != challenge.SignIn || s.Why == "" || s.Skips < 1 || s.Skips > rollout.MaxSkips || s.Key == 0 || s.Until.IsZero() || len(s.MAC) != digestSize) {
 		return p, malformed("skip")
 	}
 	for _, r := range p.Routes {

@@ -128,7 +128,7 @@ func (o *Orderer) take(ctx context.Context, f postgres.Facts, route int, key []b
 	if send := sendOf(s, key); send > 0 {
 		return replyOf(f, s, send), true, nil
 	}
-	if route == noRoute {
+	if route == noRoute && s.State == challenge.Pending {
 		return event.ResendReply{}, true, problem.New(http.StatusConflict, CodeNoRoute, "There is no such way to this person.")
 	}
 	refusal := refusalOf(s)

@@ -142,8 +142,8 @@ func replyOf(l postgres.Live) event.StateReply {
 	}
 	last := challenge.LastResend(l.Facts.ExpiresAt)
 	if l.State == challenge.Pending {
-		if s := l.Facts.Skip; s != nil {
-			reply.Skip = &event.SkipOffer{Left: s.Left, EnforceAt: s.EnforceAt}
+		if s := l.Facts.Skip; s != nil && l.Skipped < s.Skips && l.Now.Before(s.Until) {
+			reply.Skip = &event.SkipOffer{Left: s.Skips - l.Skipped, EnforceAt: s.EnforceAt}
 		}
 		reply.ChecksLeft = l.WrongMax - l.Wrong
 		if l.Sends < l.SendMax && l.Now.Before(last) && l.ResendAt.Before(last) {

@@ -1,5 +1,6 @@
 // Package waive lets people go on without a code where auth has given leave: because codes are not required of them yet, or
-// because they may skip this one. Leave is a MAC that auth alone can make; no row and no message counts without it.
+// because they may skip this one. Leave is a MAC under a key that is not in the database, with an end; no row and no message
+// counts without it.
 //
 // Every way past the second step ends in a signed assertion that says so: `amr` is empty, and `reason` tells why (DESIGN 8).
 package waive
@@ -30,13 +31,13 @@ const (
 	CodeTaken        = "idempotency_mismatch"
 )
 
-// tries is how often a skip that waited too long for a lock is put again.
+// tries is how often a statement that waited too long for a lock is put again.
 const tries = 4
 
 // store is what the package needs of Postgres.
 type store interface {
 	Waive(ctx context.Context, w event.WaiveRequest) (postgres.Waived, bool, error)
-	Skip(ctx context.Context, id string, skips int, why string) (bool, error)
+	Skip(ctx context.Context, id string, leave event.Waiver) (bool, error)
 	Standing(ctx context.Context, id string) (postgres.Standing, error)
 }
 
@@ -80,24 +81,24 @@ func (w *Waiver) Waive(ctx context.Context, r event.WaiveRequest) (event.CheckRe
 		Purpose: string(challenge.SignIn),
 	}
 	if account.ValidateID(r.Workspace) != nil || account.ValidateID(r.Login) != nil || r.CreatedAt.IsZero() ||
-		r.Waiver.Why == "" || r.Waiver.Skips != 0 || !w.given(binding, r.Waiver) {
+		len(r.Fingerprint) == 0 || r.Waiver.Why == "" || r.Waiver.Skips != 0 || !w.given(binding, r.Waiver) {
 		return event.CheckReply{}, notWaived()
 	}
-	waived, done, err := w.cfg.Store.Waive(ctx, r)
+	waived, done, err := retried(func() (postgres.Waived, bool, error) { return w.cfg.Store.Waive(ctx, r) })
 	switch {
 	case errors.Is(err, postgres.ErrTaken):
 		return event.CheckReply{}, problem.New(http.StatusUnprocessableEntity, CodeTaken,
 			"This Idempotency-Key was used for another request.")
 	case err != nil:
 		return event.CheckReply{}, err
-	case !done:
+	case !done, waived.Now.Sub(waived.At) >= assertion.Life: // Its assertion would be good for nothing.
 		return event.CheckReply{}, notWaived()
 	}
 	faultpoint.Hit("waive.committed")
 	if waived.Made {
 		w.ended("", r.Challenge)
 	}
-	return w.sign(binding, r.Waiver.Why, waived.At)
+	return w.sign(binding, waived.Why, waived.At)
 }
 
 // Skip ends a challenge whose code may be skipped, because the person asks for it, and answers with its assertion: for a
@@ -111,17 +112,21 @@ func (w *Waiver) Skip(ctx context.Context, r event.HandleRequest) (event.CheckRe
 	binding := otp.Binding{
 		Challenge: f.ID, Workspace: f.Workspace, Login: f.Login, LoginVersion: f.LoginVersion, FrontEnd: f.FrontEnd, Purpose: f.Purpose,
 	}
-	if f.Skip == nil || f.Skip.Skips < 1 || f.Purpose != string(challenge.SignIn) || !w.given(binding, *f.Skip) {
+	if f.Skip == nil || f.Skip.Skips < 1 || len(f.Routes) == 0 || f.Purpose != string(challenge.SignIn) || !w.given(binding, *f.Skip) {
 		return event.CheckReply{}, notSkippable()
 	}
 	if found.Unrecorded {
 		return event.CheckReply{}, refused(challenge.RefusedExpired, "The code ran out. Sign in again.")
 	}
-	done, err := w.skip(ctx, f)
+	_, done, err := retried(func() (struct{}, bool, error) {
+		done, err := w.cfg.Store.Skip(ctx, f.ID, *f.Skip)
+		return struct{}{}, done, err
+	})
 	if err != nil {
 		return event.CheckReply{}, err
 	}
 	if done {
+		faultpoint.Hit("skip.committed")
 		w.ended(f.Routes[0].Channel, f.ID)
 	}
 	s, err := w.cfg.Store.Standing(ctx, f.ID)
@@ -131,12 +136,12 @@ func (w *Waiver) Skip(ctx context.Context, r event.HandleRequest) (event.CheckRe
 	return w.answer(binding, f.Skip.Why, s)
 }
 
-// skip puts a skip, and puts it again when somebody held its rows for too long.
-func (w *Waiver) skip(ctx context.Context, f postgres.Facts) (bool, error) {
+// retried puts a statement again when somebody held its rows for too long.
+func retried[T any](put func() (T, bool, error)) (T, bool, error) {
 	for try := 1; ; try++ {
-		done, err := w.cfg.Store.Skip(ctx, f.ID, f.Skip.Skips, f.Skip.Why)
+		done, ok, err := put()
 		if !postgres.IsContended(err) || try == tries {
-			return done, err
+			return done, ok, err
 		}
 	}
 }
@@ -151,14 +156,20 @@ func (w *Waiver) answer(b otp.Binding, why string, s postgres.Standing) (event.C
 	case s.State == challenge.Expired, s.State == challenge.Pending && !s.Now.Before(s.ExpiresAt):
 		return event.CheckReply{}, refused(challenge.RefusedExpired, "The code ran out. Sign in again.")
 	case s.State == challenge.Pending && s.LoginOpen:
-		return event.CheckReply{}, notSkippable() // the skips were used up meanwhile
+		return event.CheckReply{}, notSkippable() // the skips were used up meanwhile, or the leave has ended
 	}
 	return event.CheckReply{}, refused(challenge.RefusedClosed, "This sign-in was closed. Sign in again.")
 }
 
-// given reports whether auth gave this leave.
+// given reports whether auth gave this leave, and logs one that it did not give: somebody has written it.
 func (w *Waiver) given(b otp.Binding, leave event.Waiver) bool {
-	return otp.Waiver{Binding: b, Why: leave.Why, Skips: leave.Skips}.Sealed(w.cfg.Digests, leave.Key, leave.MAC)
+	given := otp.Waiver{Binding: b, Why: leave.Why, Skips: leave.Skips, Until: leave.Until}
+	if given.Sealed(w.cfg.Digests, leave.Key, leave.MAC) {
+		return true
+	}
+	w.cfg.Log.Error("leave to go on without a code is not as it was given", "challenge", b.Challenge, "workspace", b.Workspace, "login", b.Login,
+		"front_end", b.FrontEnd)
+	return false
 }
 
 // ended tells others of a challenge that was waived.

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"doorcode/pkg/bus/bustest"
 	"doorcode/pkg/challenge"
 	"doorcode/pkg/event"
 	"doorcode/pkg/otp"
@@ -51,12 +52,18 @@ func newBench(t *testing.T) *bench {
 
 // leave is what auth gives for a challenge of anna.
 func (b *bench) leave(id, why string, skips int) event.Waiver {
+	return b.leaveUntil(id, why, skips, time.Now().Add(10*time.Minute))
+}
+
+// leaveUntil is leave that ends then.
+func (b *bench) leaveUntil(id, why string, skips int, until time.Time) event.Waiver {
+	until = until.UTC().Truncate(time.Microsecond)
 	w := otp.Waiver{
 		Binding: otp.Binding{Challenge: id, Workspace: "acme", Login: "anna", LoginVersion: 1, FrontEnd: verifiertest.FrontEnd, Purpose: "sign_in"},
-		Why:     why, Skips: skips,
+		Why:     why, Skips: skips, Until: until,
 	}
 	key, mac := w.Seal(b.Digests)
-	return event.Waiver{Why: why, Skips: skips, Key: key, MAC: mac}
+	return event.Waiver{Why: why, Skips: skips, Until: until, Key: key, MAC: mac}
 }
 
 // request asks for the waiver of a new sign-in of anna.
@@ -68,7 +75,7 @@ func (b *bench) request() event.WaiveRequest {
 	}
 	return event.WaiveRequest{
 		Challenge: id, Workspace: "acme", Login: "anna", LoginVersion: 1, FrontEnd: verifiertest.FrontEnd, SupportReference: "4F72KQ9R",
-		CreatedAt: time.Now().UTC(), Waiver: b.leave(id, "not_yet", 0),
+		CreatedAt: time.Now().UTC(), Fingerprint: []byte("request"), Waiver: b.leave(id, "not_yet", 0),
 	}
 }
 
@@ -115,6 +122,41 @@ func TestWaive_IsOnRecordOnceHoweverOftenItIsAsked(t *testing.T) {
 	if b.ended.Load() != 1 || b.told.Load() != 1 {
 		t.Errorf("%d ended, %d told", b.ended.Load(), b.told.Load())
 	}
+	// What is on record counts, also when the reason has changed meanwhile.
+	other := r
+	other.Waiver = b.leave(r.Challenge, "exempt", 0)
+	again, err := b.waiver.Waive(t.Context(), other)
+	if err != nil || again.Assertion != answers[0] {
+		t.Errorf("with another reason: %v", err)
+	}
+	other.Fingerprint = []byte("another request")
+	_, err = b.waiver.Waive(t.Context(), other)
+	if got := code(t, err); got != waive.CodeTaken {
+		t.Errorf("another request: %s", got)
+	}
+	b.PG.Exec(t, `UPDATE challenges SET ended_at = ended_at - interval '61 seconds'`)
+	_, err = b.waiver.Waive(t.Context(), r)
+	if got := code(t, err); got != waive.CodeNotWaived {
+		t.Errorf("a minute later: %s", got)
+	}
+}
+
+// A request that somebody kept does nothing later, also when the challenge is not on record any more.
+func TestWaive_LeaveThatWasKeptEnds(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	r := b.request()
+	r.Waiver = b.leaveUntil(r.Challenge, "not_yet", 0, time.Now().Add(2*time.Second))
+	_, err := b.waiver.Waive(t.Context(), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bustest.Wait(t, "it ends", func() bool {
+		b.PG.Exec(t, `DELETE FROM challenges`)
+		b.PG.Exec(t, `DELETE FROM outbox`)
+		_, err := b.waiver.Waive(t.Context(), r)
+		return err != nil && code(t, err) == waive.CodeNotWaived
+	})
 }
 
 // Without leave of auth for this very sign-in nothing is waived, and neither is anything of a login that is locked, gone or
@@ -129,7 +171,12 @@ func TestWaive_NeedsLeaveAndAnOpenLogin(t *testing.T) {
 		"for another reason":    func(r *event.WaiveRequest) { r.Waiver.Why = "exempt" },
 		"to skip":               func(r *event.WaiveRequest) { r.Waiver = b.leave(r.Challenge, "grace", 3) },
 		"without a MAC":         func(r *event.WaiveRequest) { r.Waiver.MAC = nil },
-		"of a later version":    func(r *event.WaiveRequest) { r.LoginVersion = 2 },
+		"with a later end":      func(r *event.WaiveRequest) { r.Waiver.Until = r.Waiver.Until.Add(time.Hour) },
+		"that has ended": func(r *event.WaiveRequest) {
+			r.Waiver = b.leaveUntil(r.Challenge, "not_yet", 0, time.Now().Add(-time.Second))
+		},
+		"of no request":      func(r *event.WaiveRequest) { r.Fingerprint = nil },
+		"of a later version": func(r *event.WaiveRequest) { r.LoginVersion = 2 },
 	} {
 		r := b.request()
 		change(&r)
@@ -235,7 +282,7 @@ func TestSkip_BelievesNoRowThatAuthDidNotSeal(t *testing.T) {
 		t.Errorf("a required one: %s", got)
 	}
 	b.PG.Exec(t, `UPDATE challenges SET skip = (SELECT skip FROM challenges WHERE id = $2) WHERE id = $1`, required.ID(), other.ID())
-	b.PG.Exec(t, `UPDATE challenges SET skip = jsonb_set(skip, '{skips}', '100') WHERE id = $1`, other.ID())
+	b.PG.Exec(t, `UPDATE challenges SET skip = jsonb_set(jsonb_set(skip, '{skips}', '100'), '{until}', '"2099-01-01T00:00:00Z"') WHERE id = $1`, other.ID())
 	for name, c := range map[string]verifiertest.Challenge{"leave of another challenge": required, "more skips": other} {
 		_, err := b.waiver.Skip(t.Context(), c.Request())
 		if got := code(t, err); got != waive.CodeNotSkippable {
@@ -305,11 +352,20 @@ func TestSkip_IsRefusedByWhatHasEnded(t *testing.T) {
 		b.PG.Exec(t, `UPDATE login_budgets SET version = 1`)
 		b.PG.Exec(t, `DELETE FROM challenges`)
 	}
+	// product.md edge case 6: codes have become required while the page was open.
+	enforced := b.Issue(func(e *event.Issued) {
+		leave := b.leaveUntil(e.Challenge, "grace", 3, time.Now().Add(-time.Second))
+		e.Skip = &leave
+	})
+	_, err := b.waiver.Skip(t.Context(), enforced.Request())
+	if got := code(t, err); got != waive.CodeNotSkippable {
+		t.Errorf("after the date: %s", got)
+	}
 	late := b.Issue(func(e *event.Issued) {
 		leave := b.leave(e.Challenge, "grace", 3)
 		e.Skip, e.CreatedAt, e.ExpiresAt = &leave, e.CreatedAt.Add(-time.Hour), e.CreatedAt.Add(-50*time.Minute)
 	})
-	_, err := b.waiver.Skip(t.Context(), late.Request())
+	_, err = b.waiver.Skip(t.Context(), late.Request())
 	if got := code(t, err); got != "expired" {
 		t.Errorf("one that expired before it was recorded: %s", got)
 	}
