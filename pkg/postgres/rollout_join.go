@@ -20,12 +20,13 @@ import (
 var (
 	ErrPlaced  = errors.New("in another wave already")
 	ErrNotHere = errors.New("not in the wave")
+	ErrNew     = errors.New("made after the roll-out began: codes are required there already")
 	ErrNobody  = errors.New("no workspace is named")
 )
 
 // WorkspacesError names the workspaces because of which nothing was changed.
 type WorkspacesError struct {
-	Reason     error // ErrNoWorkspace, ErrPlaced, ErrNotHere or account.ErrID
+	Reason     error // ErrNoWorkspace, ErrNew, ErrPlaced, ErrNotHere or account.ErrID
 	Workspaces []string
 }
 
@@ -44,9 +45,9 @@ func (e *WorkspacesError) Unwrap() error { return e.Reason }
 // Pick says which workspaces a join takes.
 type Pick struct {
 	// Workspaces are those that are named. One that is unknown, or in another wave, makes the join fail; one that is in
-	// the wave already stays as it is.
+	// the wave already stays as it is. One that was made after the first wave was makes it fail as well.
 	Workspaces []string
-	// Percent is used when none is named: of the workspaces in no wave those of rollout.InPercent.
+	// Percent is used when none is named: of the older workspaces in no wave those of rollout.InPercent.
 	Percent float64
 }
 
@@ -170,6 +171,10 @@ func (t *rolloutTx) wouldJoin(ctx context.Context, wave string, p Pick) (Moved, 
 // lockWorkspacesSQL keeps workspaces from being removed, and those who put them from nothing: $1 ids.
 const lockWorkspacesSQL = `SELECT id FROM workspaces WHERE id = ANY($1) ORDER BY id COLLATE "C" FOR KEY SHARE`
 
+// oldEnough says of a workspace that it was there before the first wave was made. A younger one needs codes from its first
+// sign-in, and never enters a wave (product.md R2.1): it would take from its people what they have.
+const oldEnough = `(created_at <= (SELECT min(made_at) FROM rollout_waves))`
+
 // ofNames returns those of named workspaces that are not in the wave yet.
 func (t *rolloutTx) ofNames(ctx context.Context, wave string, names []string) ([]string, error) {
 	ids, err := named(names)
@@ -181,6 +186,13 @@ func (t *rolloutTx) ofNames(ctx context.Context, wave string, names []string) ([
 		return nil, err
 	}
 	err = lacking(ErrNoWorkspace, ids, there)
+	if err != nil {
+		return nil, err
+	}
+	young, err := t.each(ctx, ids, `SELECT id FROM workspaces WHERE id = ANY($1) AND NOT `+oldEnough)
+	if err == nil && len(young) > 0 {
+		err = &WorkspacesError{Reason: ErrNew, Workspaces: young}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -201,7 +213,7 @@ func (t *rolloutTx) elsewhere(ctx context.Context, wave string, ids []string) er
 	return err
 }
 
-// ofPercent returns the workspaces in no wave that lie in a share. One that is removed meanwhile is left out.
+// ofPercent returns the workspaces in no wave that lie in a share and are old enough. One that is removed meanwhile is left out.
 func (t *rolloutTx) ofPercent(ctx context.Context, percent float64) ([]string, error) {
 	err := rollout.ValidatePercent(percent)
 	if err != nil {
@@ -211,7 +223,7 @@ func (t *rolloutTx) ofPercent(ctx context.Context, percent float64) ([]string, e
 	for last, page := "", chunk; page == chunk; {
 		rows, err := t.tx.Query(ctx, `
 			SELECT w.id, EXISTS (SELECT FROM rollout_places p WHERE p.workspace = w.id)
-			  FROM workspaces w WHERE w.id > $1 ORDER BY w.id LIMIT $2`, last, chunk)
+			  FROM workspaces w WHERE w.id > $1 AND `+oldEnough+` ORDER BY w.id LIMIT $2`, last, chunk)
 		if err != nil {
 			return nil, err
 		}

@@ -172,7 +172,7 @@ func TestJoin_TakesAShareOfThoseInNoWave(t *testing.T) {
 	r.put(t, "five")
 	r.put(t, "rest")
 	const all = 2345
-	r.db.Exec(t, `INSERT INTO workspaces (id, name, main_email, mac_key, mac) SELECT 'ws-' || n, '', 'x@example.com', 0, '' FROM generate_series(2, $1) n`, all)
+	r.db.Exec(t, `INSERT INTO workspaces (id, name, main_email, mac_key, mac, created_at) SELECT 'ws-' || n, '', 'x@example.com', 0, '', '2020-01-01' FROM generate_series(2, $1) n`, all)
 	ids := []string{"w"}
 	for i := 2; i <= all; i++ {
 		ids = append(ids, fmt.Sprint("ws-", i))
@@ -263,5 +263,25 @@ func TestJoin_AndARemovalLeaveNothingBehind(t *testing.T) {
 	}
 	if n := r.count(t, `SELECT (SELECT count(*) FROM rollout_places) + (SELECT count(*) FROM rollout_exemptions)`); n != 0 {
 		t.Errorf("%d rows outlived their workspaces", n)
+	}
+}
+
+// R2.1: a workspace that was made after the roll-out began has codes from its first sign-in, and no wave takes them away.
+// It shows SEC-61 of deploy/SECURITY.md.
+func TestJoin_TakesNoWorkspaceThatIsYoungerThanTheRollout(t *testing.T) {
+	t.Parallel()
+	r := rollOut(t)
+	r.workspaces(t, "old")
+	r.put(t, "first")
+	r.young(t, "young")
+	r.put(t, "second")
+	var refused *postgres.WorkspacesError
+	_, err := r.owner.Join(t.Context(), robin(), "second", postgres.Pick{Workspaces: []string{"old", "young"}})
+	if !errors.As(err, &refused) || !errors.Is(err, postgres.ErrNew) || !slices.Equal(refused.Workspaces, []string{"young"}) {
+		t.Errorf("got %v", err)
+	}
+	m, err := r.owner.Join(t.Context(), robin(), "second", postgres.Pick{Percent: 100})
+	if err != nil || !slices.Equal(m.Workspaces, []string{"old", "w"}) { // w was there as well
+		t.Errorf("%v joined, %v", m.Workspaces, err)
 	}
 }

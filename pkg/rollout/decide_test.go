@@ -91,6 +91,7 @@ func drawMembership(t *rapid.T) rollout.Membership {
 
 // Whatever the facts, nobody passes without a cause that stands in them, and knowing more of a person never lets them
 // pass more easily.
+// It shows SEC-61 of deploy/SECURITY.md.
 func TestDecide_LetsNobodyPassWithoutACause(t *testing.T) {
 	t.Parallel()
 	strict := map[rollout.Kind]int{rollout.NotRequired: 0, rollout.Skippable: 1, rollout.Required: 2}

@@ -39,6 +39,7 @@ func TestStageAt_GoesThroughTheStagesAtTheirDates(t *testing.T) {
 }
 
 // R4.2: whatever is done to a wave, once its people were told no date comes earlier, and no workspace goes back a stage.
+// It shows SEC-61 of deploy/SECURITY.md.
 func TestWave_NeverComesEarlierOnceToldAndNeverGoesBack(t *testing.T) {
 	t.Parallel()
 	order := func(s rollout.Stage) int { return slices.Index(rollout.Stages(), s) }
@@ -165,6 +166,7 @@ func exemption() rollout.Exemption {
 }
 
 // R4.11: an exemption has a reason of the list, two people and an end.
+// It shows SEC-49 of deploy/SECURITY.md.
 func TestExemption_CountsAsItWasGivenAlone(t *testing.T) {
 	t.Parallel()
 	good := exemption()

@@ -1,6 +1,7 @@
 -- Who needs a code already. A workspace without a row here needs one, and so does a login that was made after its
 -- workspace joined a wave: whatever is missing, broken or unknown asks for more and never for less. Rows here can only let
 -- somebody in without a code, so each carries a MAC under a key outside the database. The operator's command writes them.
+-- Who can write the database can still put a former row of a wave back, and have a login or a browser look older than it is.
 CREATE TABLE rollout_waves (
     id          text PRIMARY KEY CHECK (length(id) BETWEEN 1 AND 64),
     announce_at timestamptz NOT NULL,                  -- from here on nobody joins, leaves or comes earlier
@@ -11,6 +12,7 @@ CREATE TABLE rollout_waves (
     reason      text NOT NULL DEFAULT '',              -- of the pause
     mac_key     smallint NOT NULL,
     mac         bytea NOT NULL,                        -- over every column above
+    made_at     timestamptz NOT NULL DEFAULT now(),    -- workspaces younger than the first wave join none
     CHECK (announce_at <= grace_at AND grace_at <= enforce_at)
 );
 
@@ -38,7 +40,8 @@ CREATE TABLE rollout_exemptions (
 GRANT SELECT ON rollout_waves TO doorcode_auth;
 GRANT SELECT, DELETE ON rollout_places, rollout_exemptions TO doorcode_auth;  -- they go with their workspace or login
 
--- When a login was made. Those of before were there before any wave.
+-- When a workspace or a login was made. Those of before were there before any wave.
+ALTER TABLE workspaces ADD COLUMN created_at timestamptz NOT NULL DEFAULT now();
 ALTER TABLE logins ADD COLUMN created_at timestamptz NOT NULL DEFAULT now();
 -- One person in several workspaces: the strictest of them decides. The indexes hold hashes, so that addresses stand in no
 -- further place.

@@ -89,7 +89,7 @@ func TestSEC13_OneOperationTakesCodesAndGivesAssertions(t *testing.T) {
 		"POST /v1/workspaces/{workspace}/group-tests/{test}/confirm",
 		"POST /v1/workspaces/{workspace}/logins/{login}/factor-changes/{change}/confirm",
 	}
-	// Those of waivers take no code: they prove nothing, and a locked login or a spent budget gets none either.
+	// Those of waivers take no code: they prove nothing, and a locked login gets none either.
 	want := map[string][]string{
 		"accepts-code":     append([]string{check}, own...),
 		"issues-assertion": {"POST /v1/challenges", check, "POST /v1/challenges/{handle}/skip"},

@@ -157,3 +157,22 @@ func TestPrompt_SaysWhyItDoesNotSkip(t *testing.T) {
 		})
 	}
 }
+
+// P7: the answer to a skip was lost. The page gives it again, and nothing is skipped twice.
+func TestPrompt_GivesTheAnswerToASkipAgain(t *testing.T) {
+	t.Parallel()
+	s := play(t, nil)
+	address, handle := s.prompt(t)
+	p := s.person(t)
+	p.open(address)
+	s.set(func() { s.state.State = "waived" })
+	s.skipping(t, nil)
+	p.ask(http.MethodGet, p.page, nil, nil)
+	if !strings.Contains(p.body, "went on without its code") || !strings.Contains(p.body, `/skip"`) {
+		t.Fatalf("after a skip the page is\n%s", p.body)
+	}
+	res := p.send("/skip", nil)
+	if res.StatusCode != http.StatusOK || hidden(p.body, "handle") != handle || !strings.Contains(p.body, `action="`+s.back.URL+`/signed-in"`) {
+		t.Errorf("%d\n%s", res.StatusCode, p.body)
+	}
+}

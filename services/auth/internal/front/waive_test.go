@@ -140,6 +140,7 @@ func TestCreate_WhoNeedsNoCodeYetGetsAnAssertionThatSaysSo(t *testing.T) {
 }
 
 // Whatever is not as it was written asks for the code, and raises the alarm; a lock keeps everybody out all the same.
+// It shows SEC-61 of deploy/SECURITY.md.
 func TestCreate_TheRollOutLetsNobodyInByMistake(t *testing.T) {
 	t.Parallel()
 	s := start(t)
@@ -194,6 +195,7 @@ func TestCreate_TheRollOutLetsNobodyInByMistake(t *testing.T) {
 }
 
 // An exemption is for whom it was given, and until it ends.
+// It shows SEC-49 of deploy/SECURITY.md.
 func TestCreate_AnExemptedLoginNeedsNoCode(t *testing.T) {
 	t.Parallel()
 	s := start(t)

@@ -179,6 +179,7 @@ type endPage struct {
 	Retry     string // key of the sentence on the button, when it is worth trying again here; empty when it is not
 	Wait      bool   // and starting again is not worth it before the time
 	Again     bool   // the code may be typed again
+	Skipped   bool   // the answer to a skip may have been lost: asked for again, it is given again for a while
 	Reference string
 }
 
@@ -187,6 +188,7 @@ func (h *Handler) ended(a asked, status int, e end) {
 	p := endPage{
 		page: h.page(a, a.face.Text("ended."+e.kind+".title")), Reference: e.view.SupportReference,
 		Key: "ended." + e.kind + ".text", Text: a.face.Text("ended." + e.kind + ".text"), Again: e.again,
+		Skipped: e.kind == string(challenge.Waived),
 	}
 	switch {
 	case e.kind == tooMany:

@@ -161,6 +161,7 @@ func TestWaive_LeaveThatWasKeptEnds(t *testing.T) {
 
 // Without leave of auth for this very sign-in nothing is waived, and neither is anything of a login that is locked, gone or
 // has changed.
+// It shows SEC-61 of deploy/SECURITY.md.
 func TestWaive_NeedsLeaveAndAnOpenLogin(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
@@ -267,6 +268,7 @@ func TestSkip_NeverMoreThanTheLoginMay(t *testing.T) {
 }
 
 // Who can write the database cannot make a code skippable: the verifier believes no row without the MAC of auth.
+// It shows SEC-61 of deploy/SECURITY.md.
 func TestSkip_BelievesNoRowThatAuthDidNotSeal(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
