@@ -69,8 +69,9 @@ func plainDigit(r rune) byte {
 	case 'I', 'L':
 		return '1'
 	}
-	if r > unicode.MaxASCII || strings.IndexByte(crockford, byte(r)) < 0 {
+	at := strings.IndexRune(crockford, r)
+	if at < 0 {
 		return 0
 	}
-	return byte(r)
+	return crockford[at]
 }
