@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"doorcode/pkg/account"
 	"doorcode/pkg/challenge"
 	"doorcode/pkg/event"
 	"doorcode/pkg/story"
@@ -65,8 +66,12 @@ SELECT 'shown.' || gen_random_uuid(), clock_timestamp(), '` + story.Shown + `', 
 // Nobody reads unseen: that the operator was shown each of them, or asked and nothing was there, is committed before
 // they are returned (product.md R11.9). The operator's name is one of account.ValidateID. It is for the owner's role.
 func (db *DB) Stories(ctx context.Context, operator string, q StoryQuery) ([]Story, error) {
+	err := account.ValidateID(operator)
+	if err != nil {
+		return nil, fmt.Errorf("read the story of a challenge: the operator: %w", err)
+	}
 	var stories []Story
-	err := db.inTx(ctx, pgx.TxOptions{}, func(tx pgx.Tx) error {
+	err = db.inTx(ctx, pgx.TxOptions{}, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, storySettingsSQL)
 		if err != nil {
 			return err
