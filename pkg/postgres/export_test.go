@@ -75,7 +75,7 @@ func Lookups(handed []byte) map[string]Lookup {
 		"used":             {usedCodeSQL, []any{"c1", "ws1"}},
 		"sign-ins":         {signInsSQL, []any{"ws1", "l1", 20}},
 		"told by id":       {toldSQL, []any{"c1", nil, 20}},
-		"told":             {toldSQL, []any{nil, "4F72KQ96", 20}},
+		"told":             {toldSQL, []any{nil, "4F72KQ99", 20}},
 		"placed":           {placedSQL, []any{[]string{"c1.approved", "c2.approved"}, []string{}}},
 	}
 }

@@ -44,7 +44,7 @@ SELECT c.id, c.workspace, c.login, c.front_end, c.purpose, c.label, c.support_re
 
 // storyRowsSQL: $1 challenges or notices, $2 since, NULL for ever.
 const storyRowsSQL = `
-SELECT id, at, kind, challenge_id, actor, detail FROM audit
+SELECT id, at, kind, challenge_id, coalesce(workspace, ''), coalesce(login, ''), actor, detail FROM audit
  WHERE challenge_id = ANY($1) AND ($2::timestamptz IS NULL OR at > $2)`
 
 // noticesSQL: $1 challenge, $2 since, $3 until. A notice names the event that it tells of, and events are named after
@@ -172,7 +172,7 @@ func storyRows(ctx context.Context, tx pgx.Tx, about []string, since *time.Time)
 	}
 	return pgx.CollectRows(rows, func(row pgx.CollectableRow) (story.Row, error) {
 		var r story.Row
-		err := row.Scan(&r.ID, &r.At, &r.Kind, &r.About, &r.Actor, &r.Detail)
+		err := row.Scan(&r.ID, &r.At, &r.Kind, &r.About, &r.Workspace, &r.Login, &r.Actor, &r.Detail)
 		return r, err
 	})
 }

@@ -90,7 +90,7 @@ func TestStories_TellsFromTheAuditAloneWhenTheRowIsGone(t *testing.T) {
 	s.row("2", time.Second, event.NoticeRequested, "N", `{"cause": "`+id+`.approved"}`)
 	s.pg.Exec(t, `DELETE FROM challenges`)
 	all := s.stories(owner, postgres.StoryQuery{Challenge: id})
-	if len(all) != 1 || !all[0].Challenge.Gone || all[0].Challenge.State != challenge.Approved || all[0].Challenge.Label != "BCD" ||
+	if len(all) != 1 || !all[0].Challenge.Gone || all[0].Challenge.State != challenge.Approved || all[0].Challenge.Label != "BCD" || all[0].Challenge.Login != "anna" ||
 		kinds(all[0]) != "challenge.v1.approved challenge.v1.issued notice.v1.requested" {
 		t.Errorf("%+v", all)
 	}

@@ -113,6 +113,9 @@ func deliveryAdvice(c Challenge, s delivery.State) string {
 // other names the proven routes that the last message did not take, behind some
 // words, or nothing when there is none.
 func other(c Challenge, s delivery.State, words string) string {
+	if c.Gone {
+		return words + "another proven route, if there is one"
+	}
 	taken := -1
 	if s.Send >= 1 && s.Send <= len(c.Sent) {
 		taken = c.Sent[s.Send-1]

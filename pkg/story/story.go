@@ -58,12 +58,14 @@ type Challenge struct {
 
 // Row is one row of the audit about a challenge or a notice of it.
 type Row struct {
-	ID     string
-	At     time.Time
-	Kind   string
-	About  string // id of the challenge or notice
-	Actor  string
-	Detail json.RawMessage
+	ID        string
+	At        time.Time
+	Kind      string
+	About     string // id of the challenge or notice
+	Workspace string // empty when the row does not say
+	Login     string // empty when the row does not say
+	Actor     string
+	Detail    json.RawMessage
 }
 
 // Line is one thing that happened.
@@ -106,7 +108,7 @@ func Recall(id string, rows []Row) Challenge {
 			continue
 		}
 		c.Reference, c.FrontEnd = cmp.Or(c.Reference, d.SupportReference), cmp.Or(c.FrontEnd, d.FrontEnd)
-		c.Workspace, c.Login = cmp.Or(c.Workspace, d.Workspace), cmp.Or(c.Login, d.Login)
+		c.Workspace, c.Login = cmp.Or(c.Workspace, r.Workspace), cmp.Or(c.Login, r.Login)
 		c.Purpose, c.Label = cmp.Or(c.Purpose, d.Purpose), cmp.Or(c.Label, d.Label)
 		if r.Kind == string(event.ChallengeIssued) {
 			c.CreatedAt, c.ExpiresAt = r.At, d.ExpiresAt

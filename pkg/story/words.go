@@ -15,8 +15,6 @@ import (
 
 // detail is all that lines are made of; each kind has a part of it.
 type detail struct {
-	Workspace        string          `json:"workspace"`
-	Login            string          `json:"login"`
 	FrontEnd         string          `json:"front_end"`
 	Purpose          string          `json:"purpose"`
 	Label            string          `json:"label"`
