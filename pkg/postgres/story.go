@@ -45,7 +45,7 @@ SELECT c.id, c.workspace, c.login, c.front_end, c.purpose, c.label, c.support_re
 // storyRowsSQL: $1 challenges or notices, $2 since, NULL for ever.
 const storyRowsSQL = `
 SELECT id, at, kind, challenge_id, coalesce(workspace, ''), coalesce(login, ''), actor, detail FROM audit
- WHERE challenge_id = ANY($1) AND ($2::timestamptz IS NULL OR at > $2)`
+ WHERE challenge_id = ANY($1) AND at > coalesce($2::timestamptz, '-infinity')`
 
 // noticesSQL: $1 challenge, $2 since, $3 until. A notice names the event that it tells of, and events are named after
 // their challenge.

@@ -25,7 +25,7 @@ func Advice(c Challenge, rows []Row) string {
 		return "Have the person sign in again, and leave the page open."
 	case challenge.Exhausted:
 		if locked(rows) {
-			return "The login is locked: when the person is known, have it unlocked, then they sign in again."
+			return "The login was locked: unless that has ended since, have it unlocked when the person is known, then they sign in again."
 		}
 		return "Have the person sign in again and type the code of the newest message, whose label is the one on the screen" + ofLabel(c) + "."
 	case challenge.Pending, challenge.Expired:
