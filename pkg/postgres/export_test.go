@@ -78,6 +78,8 @@ func Lookups(handed []byte) map[string]Lookup {
 		"of a login":       {ofLoginSQL, []any{"ws1", "l1", []byte("browser")}},
 		"skip":             {skipSQL, []any{Verifier, "c1", 3, "grace", time.Now()}},
 		"waive":            {waiveSQL, []any{Verifier, "new", "ws1", "l1", 1, "web", "4F72KQ9R", time.Now(), nil, nil, nil, "not_yet", time.Now().Add(time.Hour), ""}},
+		"told by id":       {toldSQL, []any{"c1", nil, 20}},
+		"told":             {toldSQL, []any{nil, "4F72KQ99", 20}},
 		"placed":           {placedSQL, []any{[]string{"c1.approved", "c2.approved"}, []string{}}},
 	}
 }

@@ -101,6 +101,11 @@ const usage = `doorcodectl, the commands of doorcode's operator
                                            end that at once
   doorcodectl rollout show [-workspace W]  show the waves and how many workspaces stand in each stage; or the stage of
                                            one, and why
+  doorcodectl challenge show REFERENCE|ID -operator NAME
+                                           tell what became of one challenge, from the record alone, and what to try: by
+                                           the support reference that a person reads out (spaces, dashes, case, O for 0
+                                           do not matter), or by its id. No code, no whole address. That NAME looked is
+                                           on record
   doorcodectl audit export -operator NAME -from TIME [-to TIME] [-workspace W] [-challenge C] [-kind K] [-format ndjson|csv] [-out FILE]
                                            every row of the audit from a time on, up to now or before -to, by time and
                                            id; a time is of RFC 3339 or a day in UTC. At the end stands what was asked
@@ -181,6 +186,7 @@ func run(ctx context.Context, args, environ []string, out, errOut io.Writer) err
 		{"rollout exempt", command.exempt},
 		{"rollout end-exemption", command.endExemption},
 		{"rollout show", command.showRollout},
+		{"challenge show", command.showChallenge},
 		{"audit export", command.exportAudit},
 	} {
 		words := strings.Fields(known.words)
