@@ -173,7 +173,12 @@ func TestSimulation_PlaysOneWorkspaceThroughItsWave(t *testing.T) {
 		{ID: "carl", Obstacle: rollout.NoRoute, MainOnly: true},
 	}})
 	s.Add(rollout.Subject{ID: "late", Logins: []rollout.SubjectLogin{{ID: "dora", Obstacle: rollout.NoOwner, SignIns: []rollout.Hourly{{Hour: tuesday, Known: 4}}}}})
+	e := exemption()
+	s.Add(rollout.Subject{ID: "exempt", Place: rollout.Place{Exemption: &e}})
 	f := s.Forecast()
+	if f.Days[2].Stages[rollout.Exempt] != 1 || f.Days[5].Stages[rollout.Exempt] != 0 {
+		t.Errorf("exempt from the third day to the fifth: %v, %v", f.Days[2].Stages, f.Days[5].Stages)
+	}
 	if f.Logins != 4 || f.MainOnly != 1 || f.Blocked != 3 || f.BlockedWorkspaces != 1 {
 		t.Errorf("%+v", f)
 	}
@@ -199,7 +204,7 @@ func TestSimulation_PlaysOneWorkspaceThroughItsWave(t *testing.T) {
 		d := f.Days[at]
 		stage := rollout.Enforced
 		for _, s := range rollout.Stages() {
-			if d.Stages[s] > 0 && s != rollout.Enforced {
+			if d.Stages[s] > 0 && s != rollout.Enforced && s != rollout.Exempt {
 				stage = s
 			}
 		}
