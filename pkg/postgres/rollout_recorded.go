@@ -28,36 +28,32 @@ SELECT a.workspace, a.main_email, coalesce(a.owner, ''), ` + placeColumns + `
  ORDER BY a.workspace`
 
 // subjectLoginsSQL: $1 workspaces. A browser is known that the login came in with twice. The last code by e-mail failed
-// when it was not typed and its provider gave up on it, and neither the login nor its workspace was changed since. Hours
-// are those of rollout.HoursOfWeek: Unix time began in its hour 96.
+// when it was not typed and its provider gave up on it, and neither the login nor its workspace was changed since; a
+// provider gives up after three days at most. Hours are those of rollout.HoursOfWeek: Unix time began in its hour 96.
 const subjectLoginsSQL = `
-WITH seen AS (
-    SELECT workspace, login, challenge_id, started_at, channel, outcome,
-           ((floor(extract(epoch FROM started_at) / 3600)::bigint + 96) % 168)::int AS hour,
-           browser IS NOT NULL AND count(*) FILTER (WHERE outcome IN ('approved', 'waived')) OVER (PARTITION BY workspace, login, browser) > 1 AS known
-      FROM sign_ins
-     WHERE workspace = ANY($1)
-       AND started_at >= date_trunc('hour', now()) - interval '28 days' AND started_at < date_trunc('hour', now())
-), hourly AS (
-    SELECT workspace, login, hour, count(*) FILTER (WHERE known) AS known, count(*) FILTER (WHERE NOT known) AS new
-      FROM seen GROUP BY workspace, login, hour
-), profile AS (
-    SELECT workspace, login, array_agg(hour) AS hours, array_agg(known) AS known, array_agg(new) AS new
-      FROM hourly GROUP BY workspace, login
-), mailed AS (
-    SELECT DISTINCT ON (workspace, login) workspace, login, challenge_id, started_at, outcome
-      FROM seen WHERE channel = 'email' ORDER BY workspace, login, started_at DESC
-)
 SELECT l.workspace, l.id, coalesce(l.email, ''), coalesce(l.phone, ''), l.channel, l.created_at,
        coalesce(p.hours, '{}'), coalesce(p.known, '{}'), coalesce(p.new, '{}'),
        m.outcome <> 'approved' AND m.started_at > greatest(l.updated_at, w.updated_at) AND EXISTS (
            SELECT FROM audit a
-            WHERE a.challenge_id = m.challenge_id AND a.at >= m.started_at - interval '1 hour' AND a.kind = 'receipt.v1.recorded'
-              AND a.detail ->> 'channel' = 'email' AND a.detail ->> 'status' = 'failed') IS TRUE
+            WHERE a.challenge_id = m.challenge_id AND a.at BETWEEN m.started_at - interval '1 hour' AND m.started_at + interval '4 days'
+              AND a.kind = 'receipt.v1.recorded' AND a.detail ->> 'channel' = 'email' AND a.detail ->> 'status' = 'failed') IS TRUE
   FROM logins l
   JOIN workspaces w ON w.id = l.workspace
-  LEFT JOIN profile p ON p.workspace = l.workspace AND p.login = l.id
-  LEFT JOIN mailed m ON m.workspace = l.workspace AND m.login = l.id
+  LEFT JOIN LATERAL (
+       SELECT array_agg(hour) AS hours, array_agg(known) AS known, array_agg(new) AS new
+         FROM (SELECT hour, count(*) FILTER (WHERE known) AS known, count(*) FILTER (WHERE NOT known) AS new
+                 FROM (SELECT ((floor(extract(epoch FROM s.started_at) / 3600)::bigint + 96) % 168)::int AS hour,
+                              s.browser IS NOT NULL AND
+                              count(*) FILTER (WHERE s.outcome IN ('approved', 'waived')) OVER (PARTITION BY s.browser) > 1 AS known
+                         FROM sign_ins s
+                        WHERE s.workspace = l.workspace AND s.login = l.id
+                          AND s.started_at >= date_trunc('hour', now()) - interval '28 days' AND s.started_at < date_trunc('hour', now())) AS seen
+                GROUP BY hour) AS hourly) AS p ON true
+  LEFT JOIN LATERAL (
+       SELECT s.challenge_id, s.started_at, s.outcome
+         FROM sign_ins s
+        WHERE s.workspace = l.workspace AND s.login = l.id AND s.channel = 'email' AND s.ended_at > now() - interval '28 days'
+        ORDER BY s.ended_at DESC LIMIT 1) AS m ON true
  WHERE l.workspace = ANY($1)
  ORDER BY l.workspace, l.id`
 

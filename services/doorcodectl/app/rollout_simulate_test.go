@@ -172,3 +172,17 @@ func TestRolloutSimulate_SaysWhatItDoesNotTake(t *testing.T) {
 	r.refused(t, 1, "read the plan: open /nowhere", "rollout", "simulate", "-plan", "/nowhere")
 	r.refused(t, 1, "no workspace is in a wave", "rollout", "simulate", "-synthetic", "1")
 }
+
+// The plan that the README shows is one.
+func TestRolloutSimulate_TakesThePlanOfTheREADME(t *testing.T) {
+	t.Parallel()
+	_, plan, found := strings.Cut(string(read(t, "../../../README.md")), "```json\n{\"waves\": [")
+	plan, _, closed := strings.Cut(plan, "```")
+	if !found || !closed {
+		t.Fatal("the README shows no plan")
+	}
+	o := newOperator(t)
+	path := o.keep(t, "plan.json", `{"waves": [`+plan)
+	o.secrets = nil
+	contains(t, o.simulates(t, "-synthetic 100 -plan "+path), "\n2026-09-01 ", "\n2026-10-20 0 0 0 100 0 ")
+}
