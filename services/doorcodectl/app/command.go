@@ -101,6 +101,12 @@ const usage = `doorcodectl, the commands of doorcode's operator
                                            end that at once
   doorcodectl rollout show [-workspace W]  show the waves and how many workspaces stand in each stage; or the stage of
                                            one, and why
+  doorcodectl rollout simulate [-plan FILE] [-synthetic N [-seed S]] [-from T] [-days D] [-no-texts] [-sms-cap N] [-mails-per-hour N]
+                                           play a plan, or the waves that there are, and change nothing: by day (UTC) who
+                                           stands where, what sign-ins need, the load by the hour, and who would be
+                                           blocked. People sign in as in the last four weeks, or as N workspaces that are
+                                           made up; -no-texts leaves SMS out, and the last two compare the load with a
+                                           daily cap and a rate. README.md shows a plan; - is the standard input
   doorcodectl challenge show REFERENCE|ID -operator NAME
                                            tell what became of one challenge, from the record alone, and what to try: by
                                            the support reference that a person reads out (spaces, dashes, case, O for 0
@@ -186,6 +192,7 @@ func run(ctx context.Context, args, environ []string, out, errOut io.Writer) err
 		{"rollout exempt", command.exempt},
 		{"rollout end-exemption", command.endExemption},
 		{"rollout show", command.showRollout},
+		{"rollout simulate", command.simulateRollout},
 		{"challenge show", command.showChallenge},
 		{"audit export", command.exportAudit},
 	} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"math"
 	"time"
 
 	"doorcode/pkg/challenge"
@@ -62,11 +63,15 @@ func (f *Front) needs(ctx context.Context, facts postgres.CreateFacts, r CreateR
 const waiverLife = time.Minute
 
 // waive has the verifier record a sign-in that needs no code, and answers with its assertion. No code is drawn, nothing is
-// sent and no limit is taken but that of all creates. Its id and its support reference follow from the request's name, so
+// sent, and the one limit is that of creates per client address. Its id and its support reference follow from the request's name, so
 // that a repeat is the same sign-in, as long as its assertion is good.
 func (f *Front) waive(ctx context.Context, d draft) (Created, error) {
 	_, sum := f.keys.Idempotency.MAC("doorcode waived v1", []byte(d.id))
 	id := base64.RawURLEncoding.EncodeToString(sum[:challenge.IDSize])
+	err := f.takeClient(ctx, d, id)
+	if err != nil {
+		return Created{}, err
+	}
 	handle, err := challenge.Handle{Challenge: id}.Encode(f.keys.Handle) // Its event is in no stream.
 	if err != nil {
 		return Created{}, err
@@ -93,6 +98,31 @@ func (f *Front) waive(ctx context.Context, d draft) (Created, error) {
 		Decision: string(rollout.NotRequired), Handle: handle, SupportReference: challenge.ShowReference(q.SupportReference),
 		Reason: q.Waiver.Why, Assertion: reply.Assertion, EnforceAt: q.Waiver.EnforceAt,
 	}, nil
+}
+
+// takeClient takes the limit of the client address, if the front-end said one. The live place that goes with it is over at
+// once: nothing waits for a code.
+func (f *Front) takeClient(ctx context.Context, d draft, id string) error {
+	address, known := d.request.address()
+	if !known {
+		return nil
+	}
+	answer, err := f.db.TakeCreate(ctx, postgres.CreateTake{
+		Workspace: d.request.Workspace, Login: d.request.Login,
+		Create: limit.Create{
+			Challenge: id, ExpiresAt: d.facts.Now, Entry: limit.Entry(d.id), MaxLive: math.MaxInt,
+			Wants: []limit.Want{{
+				Dimension: limit.Client, Key: limit.ClientKey(f.keys.Address, address), Windows: limit.PerMinute(f.settings.CreatesPerClient),
+			}},
+		},
+	})
+	if err != nil {
+		return f.translate(ctx, err)
+	}
+	if answer.Refused != "" {
+		return limited(answer.Answer)
+	}
+	return nil
 }
 
 // leave is that to go on without the code of a challenge until it expires, or nil when it is required. It never outlasts the

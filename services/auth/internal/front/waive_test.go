@@ -290,3 +290,35 @@ func TestSkip_InGraceInAKnownBrowserAFewTimes(t *testing.T) {
 		eventtest.ValidateData(t, event.ChallengeIssued, m.Data)
 	}
 }
+
+// DESIGN 7: the limit of creates per client address holds for whoever needs no code as well.
+func TestCreate_WhoNeedsNoCodeIsLimitedByTheClientAddress(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	s.wave(t, time.Hour, 2*time.Hour, 3)
+	request := front.CreateRequest{Workspace: "w", Login: "anna", Client: &front.Client{Address: "192.0.2.7"}}
+	taken := 0
+	for range 40 {
+		_, err := s.Create(t.Context(), s.call, request)
+		if err != nil {
+			if got := refused(t, err); got != front.CodeTooManyRequests {
+				t.Errorf("refused with %s", got)
+			}
+			continue
+		}
+		taken++
+	}
+	if taken < 30 || taken == 40 { // A minute may pass on the way.
+		t.Errorf("%d of 40 were let in", taken)
+	}
+	request.Client.Address = "198.51.100.7"
+	_, err := s.Create(t.Context(), s.call, request)
+	if err != nil {
+		t.Errorf("from elsewhere: %v", err)
+	}
+	var live int
+	s.db.Scan(t, `SELECT cardinality(live_ids) FROM login_budgets WHERE login = 'anna'`, nil, &live)
+	if live > 1 { // The last one is over, too, and goes with the next.
+		t.Errorf("%d places are taken", live)
+	}
+}
