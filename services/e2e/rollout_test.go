@@ -34,9 +34,11 @@ func (s *standalone) operate(t *testing.T, args ...string) string {
 func TestRollout_FromNotYetToSkippedToRequired(t *testing.T) {
 	t.Parallel()
 	s := ownStandalone(t)
-	begins := time.Now().Add(30 * time.Second)
-	s.operate(t, "rollout", "wave", "-id", "first", "-operator", "kim", "-skips", "1",
-		"-announce", begins.Format(time.RFC3339Nano), "-grace", begins.Format(time.RFC3339Nano), "-enforce", begins.Add(7*24*time.Hour).Format(time.RFC3339Nano))
+	begins := func(at time.Time) {
+		s.operate(t, "rollout", "wave", "-id", "first", "-operator", "kim", "-skips", "1",
+			"-announce", at.Format(time.RFC3339Nano), "-grace", at.Format(time.RFC3339Nano), "-enforce", at.Add(7*24*time.Hour).Format(time.RFC3339Nano))
+	}
+	begins(time.Now().Add(time.Hour))
 	s.operate(t, "rollout", "join", "-wave", "first", "-operator", "kim", "-percent", "100")
 
 	b := browsertest.Open(t, browsertest.Options{})
@@ -53,6 +55,7 @@ func TestRollout_FromNotYetToSkippedToRequired(t *testing.T) {
 	}
 	b.Leave(func() { b.Press("form[action='/sign-out'] button") })
 
+	begins(time.Now().Add(20 * time.Second)) // as long as the command may take
 	eventually(t, "the workspace is in grace", func() bool {
 		return strings.HasPrefix(s.operate(t, "rollout", "show", "-workspace", "lanternbird"), "lanternbird: grace")
 	})

@@ -18,12 +18,10 @@ import (
 	"doorcode/services/auth/internal/front"
 )
 
-// wave puts workspace w into a wave that is announced after so long, and enforced a week after its grace.
-func (s *set) wave(t *testing.T, announce, grace time.Duration, skips int) {
+// dated makes or moves a wave that is announced after so long, and enforced a week after its grace.
+func (s *set) dated(t *testing.T, announce, grace time.Duration, skips int) {
 	t.Helper()
-	operator := postgres.NewDirectory(s.db.Owner(t), s.rows)
-	order := postgres.RolloutOrder{Operator: "kim"}
-	_, err := operator.PutWave(t.Context(), order, "first", func(w rollout.Wave) (rollout.Wave, error) {
+	_, err := postgres.NewDirectory(s.db.Owner(t), s.rows).PutWave(t.Context(), postgres.RolloutOrder{Operator: "kim"}, "first", func(w rollout.Wave) (rollout.Wave, error) {
 		now := time.Now()
 		w.AnnounceAt, w.GraceAt, w.EnforceAt, w.Skips = now.Add(announce), now.Add(grace), now.Add(grace+7*24*time.Hour), skips
 		return w, nil
@@ -31,7 +29,15 @@ func (s *set) wave(t *testing.T, announce, grace time.Duration, skips int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = operator.Join(t.Context(), order, "first", postgres.Pick{Workspaces: []string{"w"}})
+}
+
+// wave is dated with workspace w in it.
+func (s *set) wave(t *testing.T, announce, grace time.Duration, skips int) {
+	t.Helper()
+	s.dated(t, announce, grace, skips)
+	operator := postgres.NewDirectory(s.db.Owner(t), s.rows)
+	order := postgres.RolloutOrder{Operator: "kim"}
+	_, err := operator.Join(t.Context(), order, "first", postgres.Pick{Workspaces: []string{"w"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +231,7 @@ func TestCreate_AnExemptedLoginNeedsNoCode(t *testing.T) {
 func TestSkip_InGraceInAKnownBrowserAFewTimes(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	s.wave(t, 5*time.Second, 5*time.Second, 2)
+	s.wave(t, time.Hour, time.Hour, 2)
 	request := func(browser string) front.CreateRequest {
 		return front.CreateRequest{Workspace: "w", Login: "anna", Client: &front.Client{BrowserID: browser}}
 	}
@@ -238,6 +244,7 @@ func TestSkip_InGraceInAKnownBrowserAFewTimes(t *testing.T) {
 		return created
 	}
 	create("known", "not_required") // Before it begins: from now on the browser is known.
+	s.dated(t, 5*time.Second, 5*time.Second, 2)
 	s.reach(t, rollout.Grace)
 	bustest.Wait(t, "the sign-in is kept", func() bool {
 		var n int
