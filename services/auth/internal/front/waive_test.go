@@ -31,10 +31,10 @@ func (s *set) dated(t *testing.T, announce, grace time.Duration, skips int) {
 	}
 }
 
-// wave is dated with workspace w in it.
-func (s *set) wave(t *testing.T, announce, grace time.Duration, skips int) {
+// wave puts workspace w into a wave that is announced in an hour, and in grace an hour later.
+func (s *set) wave(t *testing.T, skips int) {
 	t.Helper()
-	s.dated(t, announce, grace, skips)
+	s.dated(t, time.Hour, 2*time.Hour, skips)
 	operator := postgres.NewDirectory(s.db.Owner(t), s.rows)
 	order := postgres.RolloutOrder{Operator: "kim"}
 	_, err := operator.Join(t.Context(), order, "first", postgres.Pick{Workspaces: []string{"w"}})
@@ -84,7 +84,7 @@ func claims(t *testing.T, text string) (c said) {
 func TestCreate_WhoNeedsNoCodeYetGetsAnAssertionThatSaysSo(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	s.wave(t, time.Hour, 2*time.Hour, 3)
+	s.wave(t, 3)
 	_, err := s.PutLogin(t.Context(), s.call, "w", "later", front.LoginRequest{Role: "member", Email: "later@example.com"})
 	if err != nil {
 		t.Fatal(err)
@@ -150,7 +150,7 @@ func TestCreate_WhoNeedsNoCodeYetGetsAnAssertionThatSaysSo(t *testing.T) {
 func TestCreate_TheRollOutLetsNobodyInByMistake(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	s.wave(t, time.Hour, 2*time.Hour, 3)
+	s.wave(t, 3)
 	decision := func(login string) string {
 		t.Helper()
 		created, err := s.Create(t.Context(), s.call, front.CreateRequest{Workspace: "w", Login: login})
@@ -231,7 +231,7 @@ func TestCreate_AnExemptedLoginNeedsNoCode(t *testing.T) {
 func TestSkip_InGraceInAKnownBrowserAFewTimes(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	s.wave(t, time.Hour, time.Hour, 2)
+	s.wave(t, 2)
 	request := func(browser string) front.CreateRequest {
 		return front.CreateRequest{Workspace: "w", Login: "anna", Client: &front.Client{BrowserID: browser}}
 	}
@@ -302,7 +302,7 @@ func TestSkip_InGraceInAKnownBrowserAFewTimes(t *testing.T) {
 func TestCreate_WhoNeedsNoCodeIsLimitedByTheClientAddress(t *testing.T) {
 	t.Parallel()
 	s := start(t)
-	s.wave(t, time.Hour, 2*time.Hour, 3)
+	s.wave(t, 3)
 	request := front.CreateRequest{Workspace: "w", Login: "anna", Client: &front.Client{Address: "192.0.2.7"}}
 	taken := 0
 	for range 40 {
