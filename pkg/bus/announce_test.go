@@ -45,6 +45,10 @@ func TestAnnounce_ReachesWhoeverListensInOrder(t *testing.T) {
 	b := bustest.Start(t)
 	speaker := b.Connect(t, "verifier")
 	announce(t, speaker, "before anybody listened")
+	err := speaker.Ready(patience(t)) // It has left, and does not come after those who listen.
+	if err != nil {
+		t.Fatal(err)
+	}
 	var first, second ear
 	for _, e := range []*ear{&first, &second} { // Two replicas both hear everything.
 		_, err := b.Connect(t, "auth").Subscribe(patience(t), changed, e.hear)
