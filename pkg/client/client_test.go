@@ -428,3 +428,28 @@ func sign(t *testing.T, keys *assertion.Keys, c assertion.Claims) string {
 	}
 	return signed
 }
+
+// What a proof and a waiver are good for does not cross: a right code is no waiver, and who may skip has not proved anything.
+func TestVerify_AProofAndAWaiverAreToldApart(t *testing.T) {
+	t.Parallel()
+	keys := newKeys(t)
+	waiver, mixed := good(), good()
+	waiver.Channel, waiver.Waived = "", "grace"
+	handle, proof, waived := handleOf(t), sign(t, keys, mixed), sign(t, keys, waiver)
+	for name, ask := range map[string]func(c *Client, assertion string) (Person, error){
+		"check": func(c *Client, _ string) (Person, error) { return c.Check(t.Context(), handle, "482917") },
+		"skip":  func(c *Client, _ string) (Person, error) { return c.Skip(t.Context(), handle) },
+		"waived": func(c *Client, a string) (Person, error) {
+			return c.Waived(t.Context(), Challenge{Handle: handle, Assertion: a})
+		},
+	} {
+		for kind, assertion := range map[string]string{"proof": proof, "waiver": waived} {
+			d := &doorcode{keys: keys, answer: say(http.StatusOK, `{"outcome":"x","assertion":"`+assertion+`"}`)}
+			p, err := ask(d.start(t, approvedAt()), assertion)
+			fits := (name == "check") == (kind == "proof")
+			if fits != (err == nil) || !fits && (!errors.Is(err, ErrAssertion) || p.Login != "") {
+				t.Errorf("%s with a %s: %+v, %v", name, kind, p, err)
+			}
+		}
+	}
+}

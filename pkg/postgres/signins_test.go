@@ -48,6 +48,15 @@ func TestRelay_NotesEachSignInThatEndedOnce(t *testing.T) {
 	}
 	s.challenge(from("three", "203.0.113.0/24")) // It has not ended.
 	s.check(s.challenge(from("four", "203.0.113.0/24"), func(e *event.Issued) { e.Purpose = "approval" }), mac(4), "right")
+	// A sign-in that needed no code is one as well, and stopped nobody.
+	_, waived, err := s.db.Waive(t.Context(), event.WaiveRequest{
+		Challenge: "waived", Workspace: "acme", Login: "anna", LoginVersion: 1, FrontEnd: "web", SupportReference: "4F72KQ99", CreatedAt: time.Now(),
+		Network: "203.0.113.0/24", Browser: digest("five")[:16], Agent: "Firefox on Windows", Fingerprint: []byte("request"),
+		Waiver: event.Waiver{Why: "not_yet", Until: time.Now().Add(time.Minute)},
+	})
+	if err != nil || !waived {
+		t.Fatalf("not waived: %v", err)
+	}
 	s.wantCount(0, `SELECT count(*) FROM sign_ins`)
 	ended := s.outbox("challenge.v1.canceled")
 	s.carried()
@@ -70,13 +79,14 @@ func TestRelay_NotesEachSignInThatEndedOnce(t *testing.T) {
 		return postgres.SignIn{Channel: "email", Outcome: "approved", Agent: "Firefox on Windows", Network: network}
 	}
 	want := []postgres.SignIn{
+		{Outcome: "waived", Reason: "not_yet", Agent: "Firefox on Windows", Network: "203.0.113.0/24"},
 		{Channel: "email", Outcome: "canceled", Reason: "request"}, approved("198.51.100.0/24"), approved("198.51.100.0/24"), approved("192.0.2.0/24"),
 	}
 	if diff := cmp.Diff(want, all); diff != "" {
 		t.Error(diff)
 	}
 	last, err := directory.SignIns(t.Context(), "acme", "anna", 1)
-	if err != nil || len(last) != 1 || last[0].Outcome != "canceled" {
+	if err != nil || len(last) != 1 || last[0].Outcome != "waived" {
 		t.Errorf("the last one is %+v: %v", last, err)
 	}
 	uses, err := directory.Uses(t.Context(), "acme", "")
@@ -86,7 +96,7 @@ func TestRelay_NotesEachSignInThatEndedOnce(t *testing.T) {
 	}
 	used.LastAt = time.Time{}
 	uses["anna"] = used
-	if diff := cmp.Diff(map[string]account.Use{"anna": {Browsers: 2, Networks: 2, Stopped: 1}}, uses); diff != "" || err != nil {
+	if diff := cmp.Diff(map[string]account.Use{"anna": {Browsers: 3, Networks: 3, Stopped: 1}}, uses); diff != "" || err != nil {
 		t.Error(diff, err)
 	}
 	other, err := directory.Uses(t.Context(), "acme", "bert")
@@ -100,5 +110,5 @@ func TestRelay_NotesEachSignInThatEndedOnce(t *testing.T) {
 	if err != nil || gone != 1 {
 		t.Errorf("%d rows removed: %v", gone, err)
 	}
-	s.wantCount(3, `SELECT count(*) FROM sign_ins`)
+	s.wantCount(4, `SELECT count(*) FROM sign_ins`)
 }

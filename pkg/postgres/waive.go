@@ -98,7 +98,8 @@ func (db *DB) Skip(ctx context.Context, id string, leave event.Waiver) (bool, er
 	return len(ended) == 1 && ended[0].State == challenge.Waived, nil
 }
 
-// skipSQL: $2 challenge, $3 most skips, $4 why, $5 end of the leave. As a check it locks the challenge first, then the budget, and decides last.
+// skipSQL: $2 challenge, $3 most skips, $4 why, $5 end of the leave. As a check it locks the challenge first, then the budget,
+// and decides last.
 const skipSQL = `
 WITH c AS MATERIALIZED (
     SELECT ` + endColumns + ` FROM challenges x

@@ -19,6 +19,13 @@ func facts(days int) rollout.Facts {
 	}
 }
 
+// elsewhere is an old login's in another workspace, whose wave is by so much from ours and gives so many skips.
+func elsewhere(by time.Duration, skips int) rollout.Membership {
+	w := wave()
+	w.AnnounceAt, w.GraceAt, w.EnforceAt, w.Skips = w.AnnounceAt.Add(by), w.GraceAt.Add(by), w.EnforceAt.Add(by), skips
+	return rollout.Membership{Place: rollout.Place{Wave: &w, JoinedAt: day0.Add(-30 * day)}, MadeAt: day0.Add(-100 * day)}
+}
+
 func TestDecide_ByStage(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -45,7 +52,21 @@ func TestDecide_ByStage(t *testing.T) {
 		}, rollout.Decision{Kind: rollout.NotRequired, Why: rollout.WhyExemptedLogin}},
 		"a workspace of which nothing is known": {1, func(f *rollout.Facts) { f.Home = rollout.Membership{} }, rollout.Decision{Kind: rollout.Required, Why: rollout.WhyEnforced}},
 		"stricter elsewhere":                    {1, func(f *rollout.Facts) { f.Others = []rollout.Membership{{}} }, rollout.Decision{Kind: rollout.Required, Why: rollout.WhyElsewhere}},
-		"paused as announced":                   {20, func(f *rollout.Facts) { f.Home.Place.Wave.PausedAt = day0.Add(day) }, rollout.Decision{Kind: rollout.NotRequired, Why: rollout.WhyNotYet}},
+		"grace here and elsewhere, with less": {8, func(f *rollout.Facts) {
+			f.Others = []rollout.Membership{elsewhere(-day, 1)}
+		}, rollout.Decision{Kind: rollout.Skippable, Why: rollout.WhyGrace, Skips: 1, Left: 1, EnforceAt: wave().EnforceAt.Add(-day)}},
+		"grace elsewhere alone": {1, func(f *rollout.Facts) { // Nothing in it tells of the other workspace but the date.
+			f.Others = []rollout.Membership{elsewhere(-7*day, 2)}
+		}, rollout.Decision{Kind: rollout.Skippable, Why: rollout.WhyGrace, Skips: 2, Left: 2, EnforceAt: wave().EnforceAt.Add(-7 * day)}},
+		"grace elsewhere, required here first": {6, func(f *rollout.Facts) {
+			f.Home.Place.Wave.EnforceAt = day0.Add(7 * day)
+			f.Others = []rollout.Membership{elsewhere(-7*day, 2)}
+			f.Others[0].Place.Wave.EnforceAt = day0.Add(20 * day)
+		}, rollout.Decision{Kind: rollout.Skippable, Why: rollout.WhyGrace, Skips: 2, Left: 2, EnforceAt: day0.Add(7 * day)}},
+		"not yet here, and earlier elsewhere": {1, func(f *rollout.Facts) {
+			f.Others = []rollout.Membership{elsewhere(-day, 3)}
+		}, rollout.Decision{Kind: rollout.NotRequired, Why: rollout.WhyNotYet, EnforceAt: wave().EnforceAt.Add(-day)}},
+		"paused as announced": {20, func(f *rollout.Facts) { f.Home.Place.Wave.PausedAt = day0.Add(day) }, rollout.Decision{Kind: rollout.NotRequired, Why: rollout.WhyNotYet}},
 	} {
 		f := facts(c.days)
 		if c.change != nil {

@@ -119,7 +119,11 @@ func TestDrain_TwoDispatchersUnderSIGTERMLoseAndDoubleNothing(t *testing.T) {
 	for _, kind := range []string{"challenge.v1.issued", "delivery.v1.attempted", "challenge.v1.approved"} {
 		eventually(t, "all is on record", func() bool { rows, _ := s.recorded(t, kind); return rows >= count })
 		if rows, challenges := s.recorded(t, kind); rows != count || challenges != count {
-			t.Errorf("%d rows of %s about %d challenges", rows, kind, challenges)
+			var twice []string
+			s.db.Scan(t, `SELECT array_agg(id || ' ' || actor || ' ' || detail::text ORDER BY challenge_id, at) FROM audit
+				WHERE kind = $1 AND challenge_id IN (SELECT challenge_id FROM audit WHERE kind = $1 GROUP BY challenge_id HAVING count(*) > 1)`,
+				[]any{kind}, &twice)
+			t.Errorf("%d rows of %s about %d challenges:\n%s", rows, kind, challenges, strings.Join(twice, "\n"))
 		}
 	}
 	var accepted int

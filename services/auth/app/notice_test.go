@@ -120,14 +120,20 @@ func recipients(all []told) []string {
 // handled waits until auth has answered to every lock and removal among the events of the directory.
 func (h *harness) handled(t testing.TB) {
 	t.Helper()
+	h.answered(t, event.StreamDirectory, "doorcode.directory.login_locked", "doorcode.directory.login_removed")
+}
+
+// answered waits until the consumer of notices of a stream has answered to every message on these subjects.
+func (h *harness) answered(t testing.TB, stream string, subjects ...string) {
+	t.Helper()
 	var last uint64
-	for _, m := range h.bus.Messages(t, event.StreamDirectory) {
-		if m.Subject == "doorcode.directory.login_locked" || m.Subject == "doorcode.directory.login_removed" {
+	for _, m := range h.bus.Messages(t, stream) {
+		if slices.Contains(subjects, m.Subject) {
 			last = m.Sequence
 		}
 	}
-	bustest.Wait(t, "every lock and removal is handled", func() bool {
-		consumer, err := h.bus.Admin().Backlog(t.Context(), event.StreamDirectory, bus.Notices)
+	bustest.Wait(t, "all that may be told is handled", func() bool {
+		consumer, err := h.bus.Admin().Backlog(t.Context(), stream, bus.Notices)
 		if err != nil {
 			t.Fatal(err)
 		}

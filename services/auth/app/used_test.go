@@ -65,19 +65,7 @@ func approved(t testing.TB, c event.Issued, at time.Time) event.Event {
 // heard waits until auth has answered to every outcome that it is handed.
 func (h *harness) heard(t testing.TB) {
 	t.Helper()
-	var last uint64
-	for _, m := range h.bus.Messages(t, event.StreamOutcomes) {
-		if m.Subject == "doorcode.outcome.approved" {
-			last = m.Sequence
-		}
-	}
-	bustest.Wait(t, "every right code is handled", func() bool {
-		consumer, err := h.bus.Admin().Backlog(t.Context(), event.StreamOutcomes, bus.Notices)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return consumer.Settled >= last
-	})
+	h.answered(t, event.StreamOutcomes, "doorcode.outcome.approved")
 }
 
 // product.md R10.8: the mailbox is told which code was used, when and in which browser, once for each sign-in, however often

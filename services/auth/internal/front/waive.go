@@ -63,8 +63,8 @@ func (f *Front) needs(ctx context.Context, facts postgres.CreateFacts, r CreateR
 const waiverLife = time.Minute
 
 // waive has the verifier record a sign-in that needs no code, and answers with its assertion. No code is drawn, nothing is
-// sent, and the one limit is that of creates per client address. Its id and its support reference follow from the request's name, so
-// that a repeat is the same sign-in, as long as its assertion is good.
+// sent, and the one limit is that of creates per client address. Its id and its support reference follow from the request's
+// name, so that a repeat is the same sign-in, as long as its assertion is good.
 func (f *Front) waive(ctx context.Context, d draft) (Created, error) {
 	_, sum := f.keys.Idempotency.MAC("doorcode waived v1", []byte(d.id))
 	id := base64.RawURLEncoding.EncodeToString(sum[:challenge.IDSize])

@@ -18,12 +18,15 @@ import (
 	"doorcode/services/auth/internal/front"
 )
 
-// dated makes or moves a wave that is announced after so long, and enforced a week after its grace.
+// toEnforce is how long the grace of dated lasts: shorter than a code lives.
+const toEnforce = 8 * time.Minute
+
+// dated makes or moves a wave that is announced after so long, and enforced when its grace has lasted for toEnforce.
 func (s *set) dated(t *testing.T, announce, grace time.Duration, skips int) {
 	t.Helper()
 	_, err := postgres.NewDirectory(s.db.Owner(t), s.rows).PutWave(t.Context(), postgres.RolloutOrder{Operator: "kim"}, "first", func(w rollout.Wave) (rollout.Wave, error) {
 		now := time.Now()
-		w.AnnounceAt, w.GraceAt, w.EnforceAt, w.Skips = now.Add(announce), now.Add(grace), now.Add(grace+7*24*time.Hour), skips
+		w.AnnounceAt, w.GraceAt, w.EnforceAt, w.Skips = now.Add(announce), now.Add(grace), now.Add(grace+toEnforce), skips
 		return w, nil
 	})
 	if err != nil {
@@ -295,6 +298,15 @@ func TestSkip_InGraceInAKnownBrowserAFewTimes(t *testing.T) {
 	}
 	for _, m := range s.bus.Messages(t, event.StreamChallenges) {
 		eventtest.ValidateData(t, event.ChallengeIssued, m.Data)
+		var issued event.Issued
+		err := json.Unmarshal(m.Data, &issued)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// product.md edge case 6: nothing can be skipped from the date on, though the code lives longer.
+		if s := issued.Skip; s != nil && (!s.Until.Equal(*s.EnforceAt) || !s.Until.Before(issued.ExpiresAt)) {
+			t.Errorf("it may be skipped until %s; required from %s, alive until %s", s.Until, s.EnforceAt, issued.ExpiresAt)
+		}
 	}
 }
 

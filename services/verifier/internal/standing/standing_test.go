@@ -97,6 +97,35 @@ func TestCancel_IsTheSameTwice(t *testing.T) {
 	}
 }
 
+// A skip is offered as long as it would be taken: while skips are left, by the login's own count, and the leave lasts.
+func TestState_OffersTheSkipsThatAreLeft(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	until := time.Now().Add(5 * time.Minute)
+	skippable := func(until time.Time) verifiertest.Challenge {
+		return b.Issue(func(e *event.Issued) {
+			e.Skip = &event.Waiver{Why: "grace", Skips: 2, Until: until, Key: 1, MAC: make([]byte, 32), Left: 2, EnforceAt: &until}
+		})
+	}
+	c := skippable(until)
+	for skipped, left := range []int{2, 1, 0} {
+		b.PG.Exec(t, `UPDATE login_budgets SET skips = $1`, skipped)
+		reply, err := b.keeper.State(t.Context(), c.Request())
+		if err != nil || (reply.Skip == nil) != (left == 0) || reply.Skip != nil && (reply.Skip.Left != left || !reply.Skip.EnforceAt.Equal(until)) {
+			t.Errorf("after %d skips: %+v, %v", skipped, reply.Skip, err)
+		}
+	}
+	b.PG.Exec(t, `UPDATE login_budgets SET skips = 0`)
+	reply, err := b.keeper.State(t.Context(), skippable(time.Now().Add(-time.Second)).Request())
+	if err != nil || reply.Skip != nil || reply.State != "pending" {
+		t.Errorf("after the leave: %+v, %v", reply, err)
+	}
+	reply, err = b.keeper.Cancel(t.Context(), c.Request())
+	if err != nil || reply.Skip != nil {
+		t.Errorf("ended: %+v, %v", reply.Skip, err)
+	}
+}
+
 func TestState_AnExpiredChallengeIsToldWithoutARow(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)

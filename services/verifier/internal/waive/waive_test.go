@@ -333,6 +333,23 @@ func TestSkip_OrARightCodeAndNeverBoth(t *testing.T) {
 	}
 }
 
+// A row without a route is none that may be skipped: it was edited, and nothing is skipped before that is seen.
+func TestSkip_OfAChallengeWithoutARouteIsRefused(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	c := b.skippable(3)
+	_, err := b.finder.Find(t.Context(), c.Request())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.PG.Exec(t, `UPDATE challenges SET routes = '[]'`)
+	_, err = b.waiver.Skip(t.Context(), c.Request())
+	if got := code(t, err); got != waive.CodeNotSkippable {
+		t.Errorf("it is %s", got)
+	}
+	b.Want(0, `SELECT skips::int FROM login_budgets`)
+}
+
 // What has ended another way, or belongs to a login that has changed, is not skipped.
 func TestSkip_IsRefusedByWhatHasEnded(t *testing.T) {
 	t.Parallel()
