@@ -85,6 +85,23 @@ func (c *Consumer) Hand(ctx context.Context, limit int, wait time.Duration, take
 	return nil
 }
 
+// Standing is how far a consumer is, over all replicas.
+type Standing struct {
+	Floor uint64 // the sequence up to which everything is acknowledged
+	Open  int    // messages that were handed out and are not acknowledged
+}
+
+// Standing asks the server how far the consumer is. An ack on its way may not count yet.
+func (c *Consumer) Standing(ctx context.Context) (Standing, error) {
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	info, err := c.pull.Info(ctx)
+	if err != nil {
+		return Standing{}, fmt.Errorf("ask how far a consumer is: %w", lost(err))
+	}
+	return Standing{Floor: info.AckFloor.Stream, Open: info.NumAckPending}, nil
+}
+
 // lost marks what was not answered by the server itself as ErrUnavailable.
 func lost(err error) error {
 	if _, answered := errors.AsType[*jetstream.APIError](err); answered {

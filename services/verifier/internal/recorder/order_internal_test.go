@@ -96,15 +96,15 @@ func (s *story) attempt(t *rapid.T, d event.Delivery, at time.Time, name string)
 
 // record feeds messages to the recorder as one batch.
 func (s *story) record(t *rapid.T, batch ...told) {
-	rows := make([]postgres.Batch, len(batch))
+	all := make([]whole, len(batch))
 	for i, e := range batch {
 		var err error
-		rows[i], err = rowsOf(e.message, e.place)
+		all[i].rows, err = rowsOf(e.message, e.place)
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	err := s.db.Record(s.t.Context(), join(rows))
+	err := s.db.Record(s.t.Context(), join(all))
 	if err != nil {
 		t.Fatal(err)
 	}

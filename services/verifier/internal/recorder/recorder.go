@@ -6,11 +6,13 @@
 package recorder
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"time"
 
 	"doorcode/pkg/bus"
@@ -30,8 +32,9 @@ const (
 // DeadLetters is the subject of what the recorder cannot understand.
 const DeadLetters = "doorcode.dlq.recorder"
 
-// source hands out messages.
+// source hands out messages, and knows which of them others have at hand.
 type source interface {
+	Standing(ctx context.Context) (bus.Standing, error)
 	Hand(ctx context.Context, limit int, wait time.Duration, take func(*bus.Delivery)) error
 }
 
@@ -98,10 +101,17 @@ func (r *Recorder) Run(ctx context.Context) {
 
 // haul is the messages of one batch.
 type haul struct {
-	whole    []*bus.Delivery
-	rows     []postgres.Batch // what becomes of the whole ones
+	whole    []whole
 	broken   []*bus.Delivery
 	problems []error // of the broken ones
+}
+
+// whole is a message that was understood.
+type whole struct {
+	*bus.Delivery
+	rows postgres.Batch // what becomes of it
+	// early says that another replica has an older message at hand; see wait.
+	early bool
 }
 
 // once fetches one batch and records it. What was fetched is finished also when ctx ends meanwhile.
@@ -126,7 +136,7 @@ func (r *Recorder) take(f *haul, d *bus.Delivery) {
 		f.broken, f.problems = append(f.broken, d), append(f.problems, err)
 		return
 	}
-	f.whole, f.rows = append(f.whole, d), append(f.rows, row)
+	f.whole = append(f.whole, whole{Delivery: d, rows: row})
 	for _, c := range row.Challenges {
 		r.cfg.Arrivals.Came(c)
 	}
@@ -135,20 +145,48 @@ func (r *Recorder) take(f *haul, d *bus.Delivery) {
 // handle records what is whole, in one transaction, and sends the rest to the dead letters.
 func (r *Recorder) handle(ctx context.Context, f haul) error {
 	faultpoint.Hit("recorder.fetched")
-	all := join(f.rows)
+	problems := []error{r.wait(ctx, f)}
+	all := join(f.whole)
 	defer r.gone(all)
-	var problems []error
 	for i, d := range f.broken {
 		problems = append(problems, r.bury(ctx, d, f.problems[i].Error()))
 	}
 	err := r.record(ctx, all)
 	if postgres.IsRejected(err) {
-		return errors.Join(append(problems, r.oneByOne(ctx, f.whole, f.rows))...)
+		return errors.Join(append(problems, r.oneByOne(ctx, f.whole))...)
 	}
 	if err != nil {
-		return errors.Join(append(problems, err, giveBack(f.whole))...)
+		return errors.Join(append(problems, err, giveBack(f.whole...))...)
 	}
-	return errors.Join(append(problems, r.done(f.whole))...)
+	return errors.Join(append(problems, r.done(f.whole...))...)
+}
+
+// wait puts off the gaps below a hand-over while an older message is at hand elsewhere, or on its way back: it may tell
+// of the very hand-over that is missing, as when a dispatcher gave a send back and another took it, and a row that says
+// unknown would stay. Events of lower hand-overs are older in the stream, so nothing needs to be waited for but what was
+// handed out before. What is put off is recorded at once but for its gaps, and comes again for them.
+func (r *Recorder) wait(ctx context.Context, f haul) error {
+	if len(join(f.whole).Handed) == 0 {
+		return nil
+	}
+	at, err := r.cfg.Source.Standing(ctx)
+	own := map[uint64]bool{}
+	for _, w := range f.whole {
+		own[w.Sequence] = true
+	}
+	for _, d := range f.broken {
+		own[d.Sequence] = true
+	}
+	for err == nil && own[at.Floor+1] {
+		at.Floor++
+	}
+	for i := range f.whole {
+		w := &f.whole[i]
+		if len(w.rows.Handed) > 0 && (err != nil || at.Open > len(own) && at.Floor+1 < w.Sequence) {
+			w.rows.Handed, w.early = nil, true
+		}
+	}
+	return err
 }
 
 // gone tells that challenges are no longer at hand.
@@ -179,38 +217,45 @@ func (r *Recorder) record(ctx context.Context, b postgres.Batch) error {
 	return nil
 }
 
-// oneByOne replays a batch that Postgres refused, to find the culprit.
-func (r *Recorder) oneByOne(ctx context.Context, whole []*bus.Delivery, rows []postgres.Batch) error {
+// oneByOne replays a batch that Postgres refused, to find the culprit. It ends where Postgres cannot be asked, for what
+// comes later must not be recorded before.
+func (r *Recorder) oneByOne(ctx context.Context, all []whole) error {
 	var problems []error
-	for i, d := range whole {
-		err := r.record(ctx, rows[i])
+	slices.SortFunc(all, func(a, b whole) int { return cmp.Compare(a.Sequence, b.Sequence) })
+	for i, w := range all {
+		err := r.record(ctx, w.rows)
 		switch {
 		case postgres.IsRejected(err):
-			problems = append(problems, r.bury(ctx, d, "the database refuses its content"))
+			problems = append(problems, r.bury(ctx, w.Delivery, "the database refuses its content"))
 		case err != nil:
-			problems = append(problems, err, giveBack([]*bus.Delivery{d}))
+			return errors.Join(append(problems, err, giveBack(all[i:]...))...)
 		default:
-			problems = append(problems, r.done([]*bus.Delivery{d}))
+			problems = append(problems, r.done(w))
 		}
 	}
 	return errors.Join(problems...)
 }
 
-// done acknowledges what was committed. The plain ack is enough: one that gets lost brings the event again, which
-// changes nothing.
-func (r *Recorder) done(deliveries []*bus.Delivery) error {
-	if len(deliveries) == 0 {
-		return nil
-	}
-	youngest := deliveries[0].Stored
+// done acknowledges what was committed, but for what has to come again. The plain ack is enough: one that gets lost
+// brings the event again, which changes nothing.
+func (r *Recorder) done(all ...whole) error {
+	var youngest time.Time
 	var problems []error
-	for _, d := range deliveries {
-		problems = append(problems, d.Ack())
-		if d.Stored.After(youngest) {
-			youngest = d.Stored
+	done := 0
+	for _, w := range all {
+		if w.early {
+			problems = append(problems, giveBack(w))
+			continue
+		}
+		problems = append(problems, w.Ack())
+		done++
+		if w.Stored.After(youngest) {
+			youngest = w.Stored
 		}
 	}
-	r.cfg.Recorded(len(deliveries), max(0, r.cfg.Clock().Sub(youngest)))
+	if done > 0 {
+		r.cfg.Recorded(done, max(0, r.cfg.Clock().Sub(youngest)))
+	}
 	return errors.Join(problems...)
 }
 
@@ -225,7 +270,7 @@ func (r *Recorder) bury(ctx context.Context, d *bus.Delivery, reason string) err
 		Subject: DeadLetters, ID: fmt.Sprintf("recorder.%s.%d", d.Stream, d.Sequence), Header: header, Data: d.Data,
 	})
 	if err != nil {
-		return errors.Join(fmt.Errorf("bury a message: %w", err), giveBack([]*bus.Delivery{d}))
+		return errors.Join(fmt.Errorf("bury a message: %w", err), d.Nak(backOff))
 	}
 	r.cfg.Dead()
 	r.cfg.Log.Error("event moved to the dead letters", "stream", d.Stream, "sequence", d.Sequence, "reason", reason)
@@ -233,23 +278,23 @@ func (r *Recorder) bury(ctx context.Context, d *bus.Delivery, reason string) err
 }
 
 // giveBack returns messages to be delivered again a little later.
-func giveBack(deliveries []*bus.Delivery) error {
+func giveBack(all ...whole) error {
 	var problems []error
-	for _, d := range deliveries {
-		problems = append(problems, d.Nak(backOff))
+	for _, w := range all {
+		problems = append(problems, w.Nak(backOff))
 	}
 	return errors.Join(problems...)
 }
 
 // join makes one batch of many.
-func join(rows []postgres.Batch) postgres.Batch {
-	var all postgres.Batch
-	for _, b := range rows {
-		all.Challenges = append(all.Challenges, b.Challenges...)
-		all.Audit = append(all.Audit, b.Audit...)
-		all.Handed = append(all.Handed, b.Handed...)
+func join(all []whole) postgres.Batch {
+	var b postgres.Batch
+	for _, w := range all {
+		b.Challenges = append(b.Challenges, w.rows.Challenges...)
+		b.Audit = append(b.Audit, w.rows.Audit...)
+		b.Handed = append(b.Handed, w.rows.Handed...)
 	}
-	return all
+	return b
 }
 
 // pause waits for d, or less when ctx ends.

@@ -216,6 +216,34 @@ func TestP5_GapsBecomeUnknownRowsOnce(t *testing.T) {
 	b.Want(5, `SELECT count(*) FROM audit`)
 }
 
+// A dispatcher that stops gives a send back, and another takes it at once. Two replicas of the verifier share what both
+// tell, and the later may be recorded first: nothing is unknown because of it.
+func TestP5_AnEventThatAnotherReplicaHasAtHandLeavesNoGap(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	c := b.Issue()
+	back := attempt(c, 1, "")
+	back.Attempt, back.Provider, back.Reason = "", "", delivery.ReasonRateLimited.String()
+	b.deliver(event.DeliveryPostponed, c.ID()+".1.postponed.1", back)
+	other := b.consumer(event.StreamDeliveries)
+	var held []*bus.Delivery
+	bustest.Wait(t, "the other replica has it", func() bool {
+		var err error
+		held, err = other.Fetch(t.Context(), 1, time.Second)
+		return err == nil && len(held) == 1
+	})
+	b.deliver(event.DeliveryAttempted, c.ID()+".1.attempt_002", attempt(c, 2, delivery.Accepted))
+	b.run()
+	bustest.Wait(t, "the later is on record", func() bool { return b.Count(`SELECT count(*) FROM audit WHERE id LIKE '%.attempt_002'`) == 1 })
+	err := held[0].Nak(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bustest.Wait(t, "all is recorded", func() bool { return b.recorded.Load() >= 3 })
+	b.Want(3, `SELECT count(*) FROM audit`)
+	b.Want(0, `SELECT count(*) FROM audit WHERE detail ->> 'result' = 'unknown'`)
+}
+
 func TestRecorder_PoisonGoesToTheDeadLettersAlone(t *testing.T) {
 	t.Parallel()
 	b := newBench(t)
