@@ -17,6 +17,7 @@ import (
 	"doorcode/pkg/event"
 	"doorcode/pkg/frontend"
 	"doorcode/pkg/keyring"
+	"doorcode/pkg/seal"
 )
 
 // Auth is the name by which auth stands in what it records.
@@ -236,7 +237,10 @@ func (t *directoryTx) writeWorkspace(ctx context.Context, w account.Workspace) (
 		ON CONFLICT (id) DO UPDATE SET name = $2, main_email = $3, owner = $4, group_address = $5, mac_key = $6,
 		       mac = $7, updated_at = $8`,
 		w.ID, w.Name, w.MainEmail, orNull(w.Owner), w.GroupAddress, s.key, s.mac, t.at)
-	return s, err
+	if err != nil {
+		return s, err
+	}
+	return s, t.keepAddresses(ctx, seal.Subject{Workspace: w.ID}, Addresses{Email: w.MainEmail, Group: w.GroupAddress})
 }
 
 // writeLogin stores a login with a fresh MAC.
@@ -249,7 +253,11 @@ func (t *directoryTx) writeLogin(ctx context.Context, l account.Login) (rowSeal,
 		       updated_at = $8, phone = $9, channel = $10`,
 		l.Workspace, l.ID, orNull(l.Email), string(storedRole(l.Role)), l.Locale, s.key, s.mac, t.at, orNull(l.Phone),
 		cmp.Or(l.Channel, account.Email))
-	return s, err
+	if err != nil {
+		return s, err
+	}
+	return s, t.keepAddresses(ctx, seal.Subject{Workspace: l.Workspace, Login: l.ID},
+		Addresses{Email: l.Email, Phone: l.Phone, Channel: cmp.Or(l.Channel, account.Email)})
 }
 
 // record writes the audit row and the outbox row of one change.

@@ -102,7 +102,7 @@ func Seal(ring *keyring.Ring, ctx Context, c Content) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("seal envelope: %w", err)
 	}
-	aead, err := newAEAD(ring, id, head[2:])
+	aead, err := newAEAD(ring, id, head[2:], envelopeLabel)
 	if err != nil {
 		return "", fmt.Errorf("seal envelope: %w", err)
 	}
@@ -112,7 +112,7 @@ func Seal(ring *keyring.Ring, ctx Context, c Content) (string, error) {
 		return "", fmt.Errorf("seal envelope: %w", err)
 	}
 	out := append(head, nonce...)
-	out = aead.Seal(out, nonce, pad(plain), ctx.additional(id))
+	out = aead.Seal(out, nonce, pad(plain, block), ctx.additional(id))
 	return base64.RawURLEncoding.EncodeToString(out), nil
 }
 
@@ -124,7 +124,7 @@ func Open(ring *keyring.Ring, ctx Context, envelope string) (Content, error) {
 		return Content{}, ErrNotOpened
 	}
 	id, salt := raw[1], raw[2:2+saltSize]
-	aead, err := newAEAD(ring, id, salt)
+	aead, err := newAEAD(ring, id, salt, envelopeLabel)
 	if err != nil {
 		return Content{}, ErrNotOpened
 	}
@@ -145,9 +145,12 @@ func Open(ring *keyring.Ring, ctx Context, envelope string) (Content, error) {
 	return c, nil
 }
 
-// newAEAD returns AES-256-GCM under a key of this one envelope.
-func newAEAD(ring *keyring.Ring, id uint8, salt []byte) (cipher.AEAD, error) {
-	key, err := ring.Derive(id, salt, "doorcode envelope v1")
+// envelopeLabel keeps the keys of envelopes apart from all others of a ring.
+const envelopeLabel = "doorcode envelope v1"
+
+// newAEAD returns AES-256-GCM under a key that derives from the ring, a salt and what it is for.
+func newAEAD(ring *keyring.Ring, id uint8, salt []byte, label string) (cipher.AEAD, error) {
+	key, err := ring.Derive(id, salt, label)
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +176,7 @@ func (c Context) additional(id uint8) []byte {
 }
 
 // pad writes length, content and zeros up to a multiple of block.
-func pad(plain []byte) []byte {
+func pad(plain []byte, block int) []byte {
 	size := (4 + len(plain) + block - 1) / block * block
 	out := make([]byte, size)
 	binary.BigEndian.PutUint32(out, uint32(len(plain))) //nolint:gosec // bounded by maxPlain

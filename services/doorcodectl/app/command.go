@@ -118,6 +118,12 @@ const usage = `doorcodectl, the commands of doorcode's operator
                                            for, the number of rows and the SHA-256 of all before it: the last line, or
                                            beside CSV on standard error. That NAME exported is on record. The role
                                            doorcode_auditor is enough for it
+  doorcodectl addresses show -workspace W [-login L] -operator NAME -reason R
+                                           show where the codes of a login went since when, or without -login the
+                                           workspace's main address, in full; that you looked goes on record first
+  doorcodectl addresses erase -workspace W [-login L] -operator NAME -reason R
+                                           destroy what opens them in the audit and in every copy of it, once the
+                                           login, or the workspace with all its logins, is removed
 
 Exit codes: 0 done, 1 failed, 2 not understood.
 Settings are environment variables; README.md lists them.
@@ -195,6 +201,8 @@ func run(ctx context.Context, args, environ []string, out, errOut io.Writer) err
 		{"rollout simulate", command.simulateRollout},
 		{"challenge show", command.showChallenge},
 		{"audit export", command.exportAudit},
+		{"addresses show", command.showAddresses},
+		{"addresses erase", command.eraseAddresses},
 	} {
 		words := strings.Fields(known.words)
 		if len(args) < len(words) || !slices.Equal(args[:len(words)], words) {
