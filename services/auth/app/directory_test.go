@@ -33,7 +33,7 @@ func TestDirectory_PutIsIdempotent(t *testing.T) {
 	t.Parallel()
 	h := start(t, nil)
 	h.settle(t)
-	records := h.count(t, `SELECT count(*) FROM outbox`)
+	records, audit := h.count(t, `SELECT count(*) FROM outbox`), h.count(t, `SELECT count(*) FROM audit WHERE actor = 'front'`)
 	body := fields{"role": "member", "email": "bert@example.com"}
 	first := h.must(t, 200, put("/logins/bert", body))
 	again := h.must(t, 200, put("/logins/bert", body))
@@ -41,7 +41,7 @@ func TestDirectory_PutIsIdempotent(t *testing.T) {
 		t.Error("the ETag of an unchanged login changed")
 	}
 	h.must(t, 200, put("", fields{"name": "Lanternbird", "main_email": "office@example.com"}))
-	if h.version(t, "bert") != 1 || h.count(t, `SELECT count(*) FROM outbox`) != records || h.count(t, `SELECT count(*) FROM audit WHERE actor = 'front'`) != records {
+	if h.version(t, "bert") != 1 || h.count(t, `SELECT count(*) FROM outbox`) != records || h.count(t, `SELECT count(*) FROM audit WHERE actor = 'front'`) != audit {
 		t.Error("a put that changes nothing left a trace")
 	}
 	route := map[string]any{"channel": "email", "recipient": "b•••@example.com", "why": "Your codes go to your own e-mail address."}
