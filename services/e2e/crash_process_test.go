@@ -147,8 +147,11 @@ func TestFaultPoints_AreNotInTheProcessesThatAreReleased(t *testing.T) {
 			t.Fatal(err)
 		}
 		traces := []string{"FAULTPOINT", "faultpoint.Hit"}
-		if kind == "auth" {
+		switch kind {
+		case "auth":
 			traces = append(traces, "notice.ordered")
+		case "verifier":
+			traces = append(traces, "waive.committed", "skip.committed")
 		}
 		for _, plan := range crashPlans() {
 			for _, point := range plan.points {
