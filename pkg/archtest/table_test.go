@@ -19,7 +19,7 @@ const (
 // domain lists what every use case may know: facts and rules without a clock or a driver.
 func domain() []string {
 	return []string{
-		"pkg/account", "pkg/challenge", "pkg/delivery", "pkg/event", "pkg/frontend", "pkg/gsm7", "pkg/keyring", "pkg/otp", "pkg/rollout", "pkg/seal",
+		"pkg/account", "pkg/challenge", "pkg/delivery", "pkg/event", "pkg/frontend", "pkg/gsm7", "pkg/health", "pkg/keyring", "pkg/otp", "pkg/rollout", "pkg/seal",
 		"pkg/story",
 	}
 }
@@ -37,6 +37,7 @@ func domainRows() []archtest.Row {
 		{Package: "pkg/rollout", Reason: pure},
 		{Package: "pkg/gsm7", Reason: pure},
 		{Package: "pkg/keyring", Reason: pure},
+		{Package: "pkg/health", Ours: []string{"pkg/delivery"}, Reason: pure},
 		{Package: "pkg/challenge", Ours: []string{"pkg/keyring"}, Reason: pure},
 		{Package: "pkg/otp", Ours: []string{"pkg/keyring"}, Reason: pure},
 		{Package: "pkg/seal", Ours: []string{"pkg/keyring"}, Reason: pure},

@@ -36,8 +36,8 @@ type Asker interface {
 	Request(ctx context.Context, subject string, data []byte) ([]byte, error)
 }
 
-// Config is what an engine is made of. Everything is required but Random,
-// Schedule and Tracer.
+// Config is what an engine is made of. Everything is required but Destination,
+// Random, Schedule and Tracer.
 type Config struct {
 	Channel   delivery.Channel
 	Provider  provider.Provider
@@ -54,7 +54,11 @@ type Config struct {
 	// of a code; the engine adds reference, recipient and deadline. An error
 	// means that the content is not auth's.
 	Render func(notice string, c seal.Content) (provider.Message, error)
-	Clock  func() time.Time
+	// Destination names the country or the mailbox provider of a recipient, in
+	// words of a closed list that say no more than many others share; nil names
+	// none.
+	Destination func(recipient string) string
+	Clock       func() time.Time
 	// Random returns a number from 0 up to 1 for jitter; nil draws it from the
 	// system. It must be safe for concurrent use.
 	Random  func() float64
@@ -111,6 +115,9 @@ func (c Config) validate() error {
 func (c Config) withDefaults() Config {
 	if c.Random == nil {
 		c.Random = random
+	}
+	if c.Destination == nil {
+		c.Destination = func(string) string { return "" }
 	}
 	if c.Tracer == nil {
 		c.Tracer = tracing.Of(nil)

@@ -52,14 +52,16 @@ type Engine struct {
 	verifier  Asker
 	ring      *keyring.Ring
 	write     func(string, seal.Content) (provider.Message, error)
-	clock     func() time.Time
-	random    func() float64
-	log       *slog.Logger
-	metrics   *metrics
-	tracer    trace.Tracer
-	ackWait   time.Duration
-	schedule  []time.Duration
-	fetchWait time.Duration
+	// destination of a recipient, for the record.
+	destination func(string) string
+	clock       func() time.Time
+	random      func() float64
+	log         *slog.Logger
+	metrics     *metrics
+	tracer      trace.Tracer
+	ackWait     time.Duration
+	schedule    []time.Duration
+	fetchWait   time.Duration
 
 	slots       chan struct{} // one entry for each worker that is busy
 	unpublished *latch
@@ -89,7 +91,7 @@ func New(cfg Config) (*Engine, error) {
 	return &Engine{
 		channel: cfg.Channel, source: fmt.Sprintf("doorcode/%s-dispatcher", cfg.Channel),
 		provider: cfg.Provider, fetcher: cfg.Source, publisher: cfg.Publisher, verifier: cfg.Verifier,
-		ring: cfg.Ring, write: cfg.Render, clock: cfg.Clock, random: cfg.Random, log: cfg.Log, metrics: m, tracer: cfg.Tracer,
+		ring: cfg.Ring, write: cfg.Render, destination: cfg.Destination, clock: cfg.Clock, random: cfg.Random, log: cfg.Log, metrics: m, tracer: cfg.Tracer,
 		ackWait: cfg.AckWait, schedule: cfg.Schedule, fetchWait: fetchWait,
 		slots: make(chan struct{}, cfg.Workers), unpublished: newLatch(), ended: newEndedSends(),
 		draining: make(chan struct{}), done: make(chan struct{}),

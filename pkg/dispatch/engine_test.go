@@ -33,7 +33,9 @@ func permanent() *provider.Failure {
 func TestEngine_TellsAnAcceptanceOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	d := w.start(t, nil)
+	d := w.start(t, func(c *Config) {
+		c.Destination = func(r string) string { return map[string]string{recipient: "gmail"}[r] }
+	})
 	id := w.issue(t, order{})
 	all := w.await(t, 1)
 	d.stop(t)
@@ -58,7 +60,7 @@ func TestEngine_TellsAnAcceptanceOnce(t *testing.T) {
 	}
 	want := event.Delivery{
 		Challenge: id, Send: 1, Channel: "email", Number: 1, RequestedAt: e.RequestedAt, Attempt: reference.Attempt,
-		Provider: "fake", ProviderID: "fake-1", Result: "accepted", DurationMS: e.DurationMS,
+		Provider: "fake", ProviderID: "fake-1", Destination: "gmail", Result: "accepted", DurationMS: e.DurationMS,
 	}
 	if diff := cmp.Diff(want, e.Delivery); diff != "" {
 		t.Errorf("event (-want +got):\n%s", diff)

@@ -86,7 +86,7 @@ func TestNotice_GoesTheWayOfACode(t *testing.T) {
 			id := w.tell(t, notice{})
 			told := w.await(t, 1)[0]
 			call := w.fake.Received()[0]
-			if call.Reference != told.ID || !strings.HasPrefix(told.ID, id+".1.") || told.Result != "accepted" || told.Send != 1 || told.Challenge != id {
+			if call.Reference != told.ID || !strings.HasPrefix(told.ID, id+".1.") || told.Result != "accepted" || told.Send != 1 || told.Challenge != id || told.Notice != event.NoticeLoginLocked {
 				t.Errorf("the call %s is told as %+v", call.Reference, told)
 			}
 			if m := w.fake.Messages()[0]; m.Recipient != recipient || m.Text != event.NoticeLoginLocked+" 4F72KQ9R" {

@@ -200,6 +200,7 @@ func (e *Engine) attempted(h *handOver, retryAt time.Time) draft {
 		data.RetryAt = &retryAt
 	}
 	data.Attempt, data.Provider, data.Result = h.Reference.Attempt, e.provider.Name(), string(a.Result)
+	data.Destination, data.Notice = e.destination(h.Content.Recipient), h.Send.Notice
 	if len(a.ProviderID) <= maxProviderID {
 		data.ProviderID = a.ProviderID
 	}

@@ -117,6 +117,12 @@ type Delivery struct {
 	Attempt    string `json:"attempt,omitempty"`
 	Provider   string `json:"provider,omitempty"`
 	ProviderID string `json:"provider_id,omitempty"`
+	// Destination is the country of the number or the mailbox provider, of a
+	// closed list: no more of the recipient than many others share. Events of
+	// before have none.
+	Destination string `json:"destination,omitempty"`
+	// Notice is the kind of a notice, and empty for a code.
+	Notice     string `json:"notice,omitempty"`
 	Result     string `json:"result,omitempty"`
 	Detail     string `json:"detail,omitempty"` // redacted cause
 	DurationMS int64  `json:"duration_ms,omitempty"`

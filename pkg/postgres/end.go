@@ -80,6 +80,7 @@ type Retention struct {
 	Budgets    time.Duration // after the removal of their login
 	Limits     time.Duration // after their last use
 	SignIns    time.Duration // after they ended
+	Minutes    time.Duration // of channel health, after they began
 	Removed    time.Duration // after the removal of the login; must outlast the notices of it
 }
 
@@ -95,6 +96,8 @@ func (db *DB) Clean(ctx context.Context, r Retention, limit int) (int, error) {
 		{cleanLimitsSQL, r.Limits},
 		{cleanSignInsSQL, r.SignIns},
 		{cleanRemovedSQL, r.Removed},
+		{cleanMinutesSQL, r.Minutes},
+		{cleanRoundsSQL, r.Minutes},
 	} {
 		tag, err := db.pool.Exec(ctx, c.sql, c.keep, limit)
 		if err != nil {

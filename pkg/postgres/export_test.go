@@ -72,6 +72,10 @@ func Lookups(handed []byte) map[string]Lookup {
 		"clean limits":     {cleanLimitsSQL, []any{day, 500}},
 		"clean sign-ins":   {cleanSignInsSQL, []any{30 * day, 500}},
 		"clean removed":    {cleanRemovedSQL, []any{2 * day, 500}},
+		"clean minutes":    {cleanMinutesSQL, []any{90 * day, 500}},
+		"clean rounds":     {cleanRoundsSQL, []any{90 * day, 500}},
+		"due minute":       {dueRoundSQL, []any{"60s"}},
+		"health":           {healthOverSQL(), []any{[]time.Time{time.Now().Add(-10 * time.Minute)}, []time.Time{time.Now()}}},
 		"used":             {usedCodeSQL, []any{"c1", "ws1"}},
 		"sign-ins":         {signInsSQL, []any{"ws1", "l1", 20}},
 		"memberships":      {membershipsSQL, []any{"ws1", "l1", maxMemberships + 1}},
@@ -82,6 +86,11 @@ func Lookups(handed []byte) map[string]Lookup {
 		"told":             {toldSQL, []any{nil, "4F72KQ99", 20}},
 		"placed":           {placedSQL, []any{[]string{"c1.approved", "c2.approved"}, []string{}}},
 	}
+}
+
+// CountMinute is the statement that counts a minute.
+func CountMinute(minute time.Time) Lookup {
+	return Lookup{countMinuteSQL(), []any{minute, boundSeconds()}}
 }
 
 // InTx is inTx for tests outside the package.

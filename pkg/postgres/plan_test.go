@@ -39,6 +39,9 @@ func (s *stage) crowd() {
 		 SELECT 'ws' || i, 'l' || i, 'p' || i / 2 || '@example.com', 'member', 1, 'x' FROM generate_series(1, 20000) i`,
 		`INSERT INTO rollout_waves (id, announce_at, grace_at, enforce_at, skips, mac_key, mac) VALUES ('w', now(), now(), now(), 3, 1, 'x')`,
 		`INSERT INTO rollout_places (workspace, wave, joined_at, mac_key, mac) SELECT 'ws' || i, 'w', now(), 1, 'x' FROM generate_series(1, 20000) i`,
+		`INSERT INTO channel_rounds (minute, counted_at, next_at) SELECT now() - i * interval '1 minute', now(), CASE WHEN i < 20 THEN now() END FROM generate_series(1, 20000) i`,
+		`INSERT INTO channel_minutes (minute, channel, provider, destination, sent, accepted, delivered, failed, codes, verified, accepted_in, delivered_in)
+		 SELECT now() - i * interval '1 minute', 'sms', 'vonage', 'ES', 1, 1, 1, 0, 1, 1, '{1}', '{1}' FROM generate_series(1, 20000) i`,
 		`INSERT INTO limits (dimension, key) SELECT 'client', i::text::bytea FROM generate_series(1, 20000) i`,
 		`ANALYZE`,
 	} {

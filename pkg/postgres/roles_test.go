@@ -51,6 +51,8 @@ func TestP10_EachRoleDoesItsJobAndNothingElse(t *testing.T) {
 			"UPDATE rollout_places SET joined_at = now()",
 			"INSERT INTO rollout_exemptions (workspace) VALUES ('x')",
 			"UPDATE rollout_exemptions SET until = 'infinity'",
+			"SELECT sent FROM channel_minutes",
+			"UPDATE channel_minutes SET verified = 0",
 		}},
 		"verifier": {own.VerifierConfig(), []string{
 			"SELECT main_email FROM workspaces",

@@ -59,7 +59,9 @@ type Config struct {
 	Workers       int
 	RatePerSecond float64
 	Telemetry     telemetry.Telemetry
-	Clock         func() time.Time
+	// Destination is the engine's.
+	Destination func(recipient string) string
+	Clock       func() time.Time
 	// Schedule is the engine's, one shorter than the consumer's deliveries, so
 	// that the engine knows which is the last; nil is the default.
 	Schedule []time.Duration
@@ -140,7 +142,7 @@ func (p *Process) Start(ctx context.Context) error {
 	p.queue.open(p.consume)
 	engine, err := dispatch.New(dispatch.Config{
 		Channel: p.cfg.Channel, Provider: p.provider, Source: source, Publisher: p.publish, Verifier: p.publish,
-		Ring: ring, Render: p.render, Clock: p.cfg.Clock, Log: p.cfg.Telemetry.Log, Metrics: p.cfg.Telemetry.Registry, Tracer: p.cfg.Telemetry.Tracer(),
+		Ring: ring, Render: p.render, Destination: p.cfg.Destination, Clock: p.cfg.Clock, Log: p.cfg.Telemetry.Log, Metrics: p.cfg.Telemetry.Registry, Tracer: p.cfg.Telemetry.Tracer(),
 		Workers: p.cfg.Workers, AckWait: ackWait, Schedule: schedule,
 	})
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 
 	"doorcode/pkg/delivery"
 	"doorcode/pkg/dispatch/process"
+	"doorcode/pkg/health"
 	"doorcode/pkg/message"
 	"doorcode/pkg/provider/sendgrid"
 	"doorcode/pkg/telemetry"
@@ -31,6 +32,6 @@ func New(cfg Config, tel telemetry.Telemetry) (*process.Process, error) {
 	return process.New(process.Config{
 		Channel: delivery.Email, NATSURL: cfg.NATSURL, NATSCAFile: cfg.NATSCAFile, NATSKeyFile: cfg.NATSKeyFile, ChannelKeyFile: cfg.ChannelKeyFile,
 		Provider: client, Renderer: renderer, Workers: cfg.Workers, RatePerSecond: cfg.RatePerSecond,
-		Telemetry: tel, Clock: time.Now,
+		Telemetry: tel, Destination: health.Mailbox(), Clock: time.Now,
 	})
 }

@@ -112,6 +112,9 @@ func TestApp_SendsACodeFromTheBusToAMailbox(t *testing.T) {
 	if len(stored) != 1 || stored[0].ID != m.CustomArgs["dlv"] {
 		t.Errorf("record is %+v", stored)
 	}
+	if !strings.Contains(string(stored[0].Data), `"destination":"other"`) { // The domain of a firm is nobody's to know.
+		t.Errorf("the mailbox provider is not on record: %s", stored[0].Data)
+	}
 	if n := s.box.References()[m.CustomArgs["dlv"]]; n != 1 {
 		t.Errorf("the attempt reached the provider %d times", n)
 	}

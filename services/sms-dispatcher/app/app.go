@@ -7,6 +7,7 @@ import (
 	"doorcode/pkg/delivery"
 	"doorcode/pkg/dispatch/process"
 	"doorcode/pkg/message"
+	"doorcode/pkg/phone"
 	"doorcode/pkg/provider/vonage"
 	"doorcode/pkg/telemetry"
 )
@@ -28,8 +29,17 @@ func New(cfg Config, tel telemetry.Telemetry) (*process.Process, error) {
 	return process.New(process.Config{
 		Channel: delivery.SMS, NATSURL: cfg.NATSURL, NATSCAFile: cfg.NATSCAFile, NATSKeyFile: cfg.NATSKeyFile, ChannelKeyFile: cfg.ChannelKeyFile,
 		Provider: client, Renderer: renderer, Workers: cfg.Workers, RatePerSecond: cfg.RatePerSecond,
-		Telemetry: tel, Clock: time.Now,
+		Telemetry: tel, Destination: country, Clock: time.Now,
 	})
+}
+
+// country is that of a number, as two capital letters; empty when the number has none.
+func country(number string) string {
+	n, err := phone.Parse(number)
+	if err != nil {
+		return "" // Whatever it is, auth has let it through, and nothing is decided here.
+	}
+	return n.Region
 }
 
 // vonage is the account and the senders as the adapter wants them.

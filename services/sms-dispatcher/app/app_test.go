@@ -129,6 +129,9 @@ func TestApp_SendsACodeFromTheBusToAPhone(t *testing.T) {
 	if len(stored) != 1 || stored[0].ID != texts[0].ClientRef || stored[0].Subject != "doorcode.delivery.sms.attempted" {
 		t.Errorf("record is %+v", stored)
 	}
+	if !strings.Contains(string(stored[0].Data), `"destination":"US"`) {
+		t.Errorf("the country is not on record: %s", stored[0].Data)
+	}
 	if n := s.box.References()[texts[0].ClientRef]; n != 1 {
 		t.Errorf("the attempt reached the provider %d times", n)
 	}

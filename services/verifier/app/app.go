@@ -123,6 +123,9 @@ func (a *App) Start(ctx context.Context) error {
 	sweep.Done, janitor.Done = a.metrics.rounds(loopSweep), a.metrics.rounds(loopJanitor)
 	a.loop(ctx, loopSweep, sweep.Run)
 	a.loop(ctx, loopJanitor, janitor.Run)
+	counter := upkeep.NewCounter(a.background, a.log)
+	counter.Done = a.metrics.rounds(loopCounter)
+	a.loop(ctx, loopCounter, counter.Run)
 	finder := lookup.New(a.requests, a.bus, a.keys.handles)
 	if !a.idleRecorder {
 		err = a.record(ctx, finder, announcer.Changed)

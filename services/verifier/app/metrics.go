@@ -25,6 +25,7 @@ const (
 const (
 	loopSweep   = "sweep"
 	loopJanitor = "janitor"
+	loopCounter = "counter"
 )
 
 // recorderOf is the loop that records the events of a stream.

@@ -21,6 +21,7 @@ const (
 	dayLong     = 24 * time.Hour
 	streamsKeep = 7 * dayLong // the streams' MaxAge
 	signInsKeep = 30 * dayLong
+	minutesKeep = 90 * dayLong
 )
 
 // ender is what the sweep needs of Postgres.
@@ -132,6 +133,7 @@ func (j *Janitor) Once(ctx context.Context) error {
 func (j *Janitor) clean(ctx context.Context) error {
 	keep := postgres.Retention{
 		Challenges: streamsKeep + dayLong, Budgets: dayLong, Limits: dayLong, SignIns: signInsKeep, Removed: event.NoticeLife + dayLong,
+		Minutes: minutesKeep,
 	}
 	for {
 		gone, err := j.store.Clean(ctx, keep, cleanBatch)

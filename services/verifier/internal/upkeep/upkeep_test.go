@@ -215,3 +215,37 @@ func TestJanitor_RemovesAlsoWhenPartitionsCannotBeMade(t *testing.T) {
 	}
 	b.Want(0, `SELECT count(*) FROM challenges WHERE id = $1`, old.ID())
 }
+
+func TestCounter_CountsWhatWasSentAndWhatWaits(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	c := b.record()
+	counter := upkeep.NewCounter(b.db, b.log)
+	var rounds atomic.Int32
+	counter.Done = func() { rounds.Add(1) }
+	run(t, counter.Run)
+	bustest.Wait(t, "a round is told", func() bool { return rounds.Load() > 0 })
+	b.Want(1, `SELECT waiting FROM channel_queues WHERE channel = 'email' AND oldest > now() - interval '10 minutes'`)
+	b.PG.Exec(t, `INSERT INTO audit (id, at, kind, challenge_id, actor, detail) VALUES ('a', now() - interval '1 minute', 'delivery.v1.attempted', $1, 'd',
+		'{"send": 1, "channel": "email", "provider": "sendgrid", "result": "accepted"}')`, c.ID())
+	b.PG.Exec(t, `UPDATE channel_rounds SET next_at = now()`)
+	err := counter.Once(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Want(1, `SELECT sum(sent) FROM channel_minutes WHERE channel = 'email' AND provider = 'sendgrid' AND destination = ''`)
+	b.Want(0, `SELECT waiting FROM channel_queues WHERE channel = 'email'`)
+}
+
+func TestCounter_TellsARoundInWhichAPartFailed(t *testing.T) {
+	t.Parallel()
+	b := newBench(t)
+	counter := upkeep.NewCounter(b.db, b.log)
+	counter.Done = func() { t.Error("a round that failed counts as done") }
+	b.PG.Exec(t, `REVOKE ALL ON channel_minutes FROM doorcode_verifier`)
+	err := counter.Once(t.Context())
+	if err == nil {
+		t.Error("nothing failed")
+	}
+	b.Want(2, `SELECT count(*) FROM channel_queues`)
+}

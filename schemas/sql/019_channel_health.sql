@@ -1,0 +1,37 @@
+-- How messages arrive, by the minute in which the provider was called. The verifier counts them out of the audit, away from
+-- every sign-in, and counts a minute again as it grows older, because reports and typed codes come later. Kept for 90 days.
+CREATE TABLE channel_minutes (
+    minute      timestamptz NOT NULL,
+    channel     text NOT NULL,
+    provider    text NOT NULL,
+    destination text NOT NULL,                         -- country or mailbox provider; empty when not on record
+    sent        integer NOT NULL,
+    accepted    integer NOT NULL,
+    delivered   integer NOT NULL,
+    failed      integer NOT NULL,
+    codes       integer NOT NULL,                      -- of accepted: those that carry a code
+    verified    integer NOT NULL,
+    accepted_in integer[] NOT NULL,                    -- codes by the time to acceptance, in the bins of pkg/health ...
+    delivered_in integer[] NOT NULL,                   -- ... and to delivery
+    PRIMARY KEY (minute, channel, provider, destination)
+);
+
+-- Which minutes were counted, and when they are to be counted again.
+CREATE TABLE channel_rounds (
+    minute     timestamptz PRIMARY KEY,
+    counted_at timestamptz,
+    next_at    timestamptz                             -- NULL: never again
+);
+CREATE INDEX channel_rounds_next ON channel_rounds (next_at) WHERE next_at IS NOT NULL;
+
+-- What waits for its first call, by channel, as it was at a moment.
+CREATE TABLE channel_queues (
+    channel text PRIMARY KEY,
+    at      timestamptz NOT NULL,
+    waiting integer NOT NULL,
+    oldest  timestamptz                                -- when the longest waiting one was asked for; NULL: none waits
+);
+
+-- The calls of a minute. The BRIN index knows a range of pages only when a vacuum has been there, and so not the last hours.
+CREATE INDEX audit_attempted ON audit (at) WHERE kind = 'delivery.v1.attempted';
+GRANT SELECT, INSERT, UPDATE, DELETE ON channel_minutes, channel_rounds, channel_queues TO doorcode_verifier;
