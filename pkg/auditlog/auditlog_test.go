@@ -111,42 +111,54 @@ func TestLeaf_StaysAsItWas(t *testing.T) {
 	}
 }
 
-func TestPlaces_AreReadAsTheyWereWritten(t *testing.T) {
+func TestList_IsReadAsItWasWritten(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		var list []byte
+		var list auditlog.List
+		list.Add(auditlog.Place{Kind: []byte("gone")})
+		list.Reset()
 		var want, got []auditlog.Place
-		for i := range rapid.IntRange(0, 5).Draw(t, "places") {
-			p := auditlog.Place{At: rapid.Int64().Draw(t, "at"), ID: rapid.StringN(0, 200, -1).Draw(t, "id"), Leaf: auditlog.Hash{byte(i)}}
-			list, want = auditlog.AppendPlace(list, p.At, []byte(p.ID), p.Leaf), append(want, p)
-		}
-		whole := list
-		for len(list) > 0 {
-			at, id, leaf, rest, ok := auditlog.CutPlace(list)
-			if !ok {
-				t.Fatalf("nothing is read of %d bytes", len(list))
+		for i := range rapid.IntRange(0, 9).Draw(t, "places") {
+			p := auditlog.Place{
+				At: rapid.Int64().Draw(t, "at"), ID: []byte(rapid.StringN(0, 200, -1).Draw(t, "id")),
+				Kind: []byte(rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, "kind")), Leaf: auditlog.Hash{byte(i)},
 			}
-			list, got = rest, append(got, auditlog.Place{At: at, ID: string(id), Leaf: leaf})
+			list.Add(p)
+			want = append(want, p)
 		}
-		if diff := cmp.Diff(want, got); diff != "" {
+		r := auditlog.NewReader(list.Bytes())
+		for p, ok := r.Next(); ok; p, ok = r.Next() {
+			got = append(got, p)
+		}
+		if diff := cmp.Diff(want, got); diff != "" || !r.Whole() {
 			t.Fatal(diff)
 		}
-		for i := range min(len(whole), 48) { // Half a list is none.
-			_, _, _, rest, ok := auditlog.CutPlace(whole[:i])
-			if ok && len(rest) == 0 && i < 41 {
-				t.Fatalf("a place of %d bytes", i)
+		if len(want) > 0 { // Half a place is none.
+			r = auditlog.NewReader(list.Bytes()[:len(list.Bytes())-1])
+			n := 0
+			for _, ok := r.Next(); ok; _, ok = r.Next() {
+				n++
+			}
+			if n != len(want)-1 || r.Whole() {
+				t.Fatalf("%d places of %d, whole %t", n, len(want)-1, r.Whole())
 			}
 		}
 	})
 }
 
-func FuzzCutPlace(f *testing.F) {
-	f.Add(auditlog.AppendPlace(nil, 7, []byte("a"), auditlog.Hash{1}))
-	f.Add([]byte("\x00\x00\x00\x00\x00\x00\x00\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"))
+func FuzzReader(f *testing.F) {
+	var list auditlog.List
+	list.Add(auditlog.Place{At: 7, ID: []byte("a"), Kind: []byte("k")})
+	list.Add(auditlog.Place{At: 8, ID: []byte("b"), Kind: []byte("k")})
+	f.Add(list.Bytes())
+	f.Add([]byte("\x00\x00\x00\x00\x00\x00\x00\x01\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"))
 	f.Fuzz(func(t *testing.T, list []byte) {
-		_, id, _, rest, ok := auditlog.CutPlace(list)
-		if ok && len(id)+len(rest)+41 > len(list)+8 {
-			t.Errorf("%d bytes hold an id of %d and %d more", len(list), len(id), len(rest))
+		r, size := auditlog.NewReader(list), 0
+		for p, ok := r.Next(); ok; p, ok = r.Next() {
+			size += 42 + len(p.ID)
+		}
+		if size > len(list) {
+			t.Errorf("%d bytes hold places of %d", len(list), size)
 		}
 	})
 }

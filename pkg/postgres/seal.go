@@ -134,52 +134,66 @@ func sealBound(ctx context.Context, tx pgx.Tx, from, to int64) (int64, error) {
 
 // sealLeaves puts the rows of a head into the tree and writes their list, part by part.
 func sealLeaves(ctx context.Context, tx pgx.Tx, head *auditlog.Head, tree *auditlog.Tree) error {
+	err := declareLeaves(ctx, tx, *head)
+	if err != nil {
+		return err
+	}
+	var list auditlog.List
+	var buffer []byte
+	for part := 0; ; part++ {
+		list.Reset()
+		n, err := fetchLeaves(ctx, tx, func(row *auditlog.Row) error {
+			var leaf auditlog.Hash
+			leaf, buffer = row.Leaf(buffer)
+			list.Add(auditlog.Place{At: row.At, ID: row.ID, Kind: row.Kind, Leaf: leaf})
+			head.Newest = time.UnixMicro(row.At).UTC() // They come by time.
+			return tree.Add(leaf)
+		})
+		if err != nil || n == 0 {
+			return err
+		}
+		head.Rows += int64(n)
+		_, err = tx.Exec(ctx, `INSERT INTO audit_leaves (seal, part, list) VALUES ($1, $2, $3)`, head.Number, part, list.Bytes())
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// declareLeaves opens the cursor of a seal's rows.
+func declareLeaves(ctx context.Context, tx pgx.Tx, head auditlog.Head) error {
 	cursor := sealCursorSQL
 	if head.Number == 1 {
 		cursor = firstSealCursorSQL
 	}
 	_, err := tx.Exec(ctx, cursor, head.FromTx, head.ToTx)
+	return err
+}
+
+// fetchLeaves gives the next rows of the cursor to each, which must not keep them, and tells how many there were. After the
+// last the cursor is closed.
+func fetchLeaves(ctx context.Context, tx pgx.Tx, each func(*auditlog.Row) error) (n int, err error) {
+	rows, err := tx.Query(ctx, fmt.Sprintf("FETCH FORWARD %d FROM sealed", sealPage))
 	if err != nil {
-		return err
+		return 0, err
 	}
-	var list, buffer []byte
+	defer rows.Close()
 	var row auditlog.Row
-	for part := 0; ; part++ {
-		rows, err := tx.Query(ctx, fmt.Sprintf("FETCH FORWARD %d FROM sealed", sealPage))
+	for ; rows.Next(); n++ {
+		err = leafRow(rows.RawValues(), &row)
+		if err == nil {
+			err = each(&row)
+		}
 		if err != nil {
-			return err
-		}
-		list = list[:0]
-		for rows.Next() {
-			err = leafRow(rows.RawValues(), &row)
-			if err != nil {
-				rows.Close()
-				return err
-			}
-			var leaf auditlog.Hash
-			leaf, buffer = row.Leaf(buffer)
-			err = tree.Add(leaf)
-			if err != nil {
-				rows.Close()
-				return err
-			}
-			list = auditlog.AppendPlace(list, row.At, row.ID, leaf)
-			head.Rows++
-			head.Newest = time.UnixMicro(row.At).UTC() // They come by time.
-		}
-		err = rows.Err()
-		if err != nil {
-			return err
-		}
-		if len(list) == 0 {
-			_, err = tx.Exec(ctx, `CLOSE sealed`)
-			return err
-		}
-		_, err = tx.Exec(ctx, `INSERT INTO audit_leaves (seal, part, list) VALUES ($1, $2, $3)`, head.Number, part, list)
-		if err != nil {
-			return err
+			return n, err
 		}
 	}
+	rows.Close()
+	err = rows.Err()
+	if err == nil && n == 0 {
+		_, err = tx.Exec(ctx, `CLOSE sealed`)
+	}
+	return n, err
 }
 
 // leafRow reads leafColumns in Postgres's binary form. The row shares their memory.

@@ -79,23 +79,24 @@ func (r *sealRig) write(t *testing.T, ids ...string) {
 		  FROM unnest($1::text[]) WITH ORDINALITY AS x(id, n)`, ids)
 }
 
-// sealedIDs are the ids in the lists of a seal.
+// sealedIDs are the ids in the lists of a seal, of which each is in its order.
 func (r *sealRig) sealedIDs(t *testing.T, n int64) []string {
 	t.Helper()
-	var list []byte
-	r.Scan(t, `SELECT coalesce(string_agg(list, ''::bytea ORDER BY part), '') FROM audit_leaves WHERE seal = $1`, []any{n}, &list)
+	var lists [][]byte
+	r.Scan(t, `SELECT coalesce(array_agg(list ORDER BY part), '{}') FROM audit_leaves WHERE seal = $1`, []any{n}, &lists)
 	var ids []string
 	var before auditlog.Place
-	for len(list) > 0 {
-		at, id, leaf, rest, ok := auditlog.CutPlace(list)
-		if !ok {
-			t.Fatal("the list cannot be read")
+	for _, list := range lists {
+		reader := auditlog.NewReader(list)
+		for p, ok := reader.Next(); ok; p, ok = reader.Next() {
+			if p.Compare(before) <= 0 || string(p.Kind) == "" {
+				t.Errorf("%s comes after %s", p.ID, before.ID)
+			}
+			ids, before = append(ids, string(p.ID)), p
 		}
-		place := auditlog.Place{At: at, ID: string(id), Leaf: leaf}
-		if place.Compare(before) <= 0 {
-			t.Errorf("%s comes after %s", place.ID, before.ID)
+		if !reader.Whole() {
+			t.Fatal("a list cannot be read")
 		}
-		list, ids, before = rest, append(ids, place.ID), place
 	}
 	return ids
 }
