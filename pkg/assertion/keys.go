@@ -178,3 +178,9 @@ func (k *Keys) LogValue() slog.Value { return slog.StringValue(mask) }
 
 // MarshalJSON shows a mask: keys that slip into a document stay secret.
 func (k *Keys) MarshalJSON() ([]byte, error) { return []byte(`"` + mask + `"`), nil }
+
+// SignMessage signs a message of another kind with the active key, of a ring that signs no assertions, and returns the
+// key's id. What kind it is has to be in the message.
+func (k *Keys) SignMessage(message []byte) (key string, signature []byte) {
+	return k.active, ed25519.Sign(k.signing, message)
+}

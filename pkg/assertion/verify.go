@@ -85,3 +85,9 @@ func (p *Public) Verify(text string, want Expected) (Claims, error) {
 		Channel: c.Channel, Purpose: purpose, At: c.IssuedAt.Time,
 	}, nil
 }
+
+// VerifyMessage reports whether a key signed a message, as SignMessage does. A key that is not there signed nothing.
+func (p *Public) VerifyMessage(key string, message, signature []byte) bool {
+	public := p.keys[key]
+	return public != nil && ed25519.Verify(public, message, signature)
+}

@@ -99,7 +99,7 @@ func grants() map[string]grant {
 			subscribe: []string{"_INBOX_email_dispatcher.>"},
 			noPublish: forbiddenToServices(slices.Concat(recorder, sms, receipts, notices, []string{
 				"doorcode.api.challenges.create", "doorcode.challenge.email", "doorcode.challenge.sms", "doorcode.outcome.approved",
-				"doorcode.directory.login_put", "doorcode.dlq.recorder", "doorcode.changed",
+				"doorcode.directory.login_put", "doorcode.dlq.recorder", "doorcode.changed", "doorcode.seal.made",
 				"doorcode.verifier.check", "doorcode.verifier.resend", read, info + "DOORCODE_CHALLENGES",
 			})...),
 			noSubscribe: []string{
@@ -111,7 +111,7 @@ func grants() map[string]grant {
 			inbox: "_INBOX_verifier",
 			publish: slices.Concat(recorder, []string{
 				read, info + "DOORCODE_CHALLENGES", info + "DOORCODE_DELIVERIES", "doorcode.challenge.email", "doorcode.challenge.sms",
-				"doorcode.outcome.approved", "doorcode.directory.login_put", "doorcode.changed", "doorcode.dlq.recorder",
+				"doorcode.outcome.approved", "doorcode.directory.login_put", "doorcode.changed", "doorcode.dlq.recorder", "doorcode.seal.made",
 			}),
 			subscribe: []string{"_INBOX_verifier.>", "doorcode.verifier.*", "$SRV.>"},
 			noPublish: forbiddenToServices(slices.Concat(email, sms, receipts, notices, []string{
@@ -128,7 +128,7 @@ func grants() map[string]grant {
 			subscribe: []string{"_INBOX_sms_dispatcher.>"},
 			noPublish: forbiddenToServices(slices.Concat(recorder, email, receipts, notices, []string{
 				"doorcode.api.challenges.create", "doorcode.challenge.email", "doorcode.challenge.sms", "doorcode.outcome.approved",
-				"doorcode.directory.login_put", "doorcode.dlq.recorder", "doorcode.changed",
+				"doorcode.directory.login_put", "doorcode.dlq.recorder", "doorcode.changed", "doorcode.seal.made",
 				"doorcode.verifier.check", "doorcode.verifier.resend", read, info + "DOORCODE_CHALLENGES",
 			})...),
 			noSubscribe: []string{
@@ -141,7 +141,7 @@ func grants() map[string]grant {
 			subscribe: []string{"_INBOX_receipts.>"},
 			noPublish: forbiddenToServices(slices.Concat(recorder, email, sms, notices, []string{
 				"doorcode.api.challenges.create", "doorcode.challenge.email", "doorcode.outcome.approved",
-				"doorcode.delivery.sms.attempted", "doorcode.dlq.email", "doorcode.dlq.sms", "doorcode.delivery.email.attempted", "doorcode.directory.login_put", "doorcode.dlq.recorder", "doorcode.changed",
+				"doorcode.delivery.sms.attempted", "doorcode.dlq.email", "doorcode.dlq.sms", "doorcode.delivery.email.attempted", "doorcode.directory.login_put", "doorcode.dlq.recorder", "doorcode.changed", "doorcode.seal.made",
 				"doorcode.verifier.check", "doorcode.verifier.delivery", "doorcode.receipt.email.x", read, info + "DOORCODE_DELIVERIES",
 			})...),
 			noSubscribe: []string{
@@ -152,9 +152,10 @@ func grants() map[string]grant {
 			inbox: "_INBOX_auditor",
 			subscribe: []string{
 				"doorcode.challenge.>", "doorcode.delivery.>", "doorcode.receipt.>", "doorcode.outcome.>", "doorcode.directory.>",
+				"doorcode.seal.>",
 			},
 			noPublish: forbiddenToServices(slices.Concat(recorder, email, sms, receipts, notices, []string{
-				"doorcode.api.challenges.create", "doorcode.challenge.email", "doorcode.outcome.approved", read,
+				"doorcode.api.challenges.create", "doorcode.challenge.email", "doorcode.outcome.approved", read, "doorcode.seal.made",
 			})...),
 			noSubscribe: []string{"doorcode.dlq.>", "doorcode.api.challenges.*", "doorcode.verifier.*", "_INBOX_auditor.>", "_INBOX_auth.>"},
 		},
@@ -165,7 +166,7 @@ func grants() map[string]grant {
 				"doorcode.receipt.email", "doorcode.outcome.approved", "doorcode.directory.login_put",
 			},
 			subscribe:   []string{"_INBOX_doorcodectl.>"},
-			noPublish:   []string{challenges[2], challenges[3], "doorcode.verifier.check", "doorcode.api.challenges.create", "doorcode.changed", "$SRV.PING"},
+			noPublish:   []string{challenges[2], challenges[3], "doorcode.seal.made", "doorcode.verifier.check", "doorcode.api.challenges.create", "doorcode.changed", "$SRV.PING"},
 			noSubscribe: []string{"doorcode.verifier.*", "doorcode.api.challenges.*", "_INBOX_auth.>", "$SRV.>"},
 		},
 		"front-end": {

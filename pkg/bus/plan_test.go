@@ -46,6 +46,7 @@ create stream DOORCODE_OUTCOMES
 create consumer notices of DOORCODE_OUTCOMES
 create stream DOORCODE_DIRECTORY
 create consumer notices of DOORCODE_DIRECTORY
+create stream DOORCODE_SEALS
 create stream DOORCODE_DLQ
 create stream DOORCODE_ADVISORIES
 `

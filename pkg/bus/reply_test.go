@@ -90,7 +90,7 @@ func contents(t *testing.T, b *bustest.Bus) map[string]int {
 func ownRight(request string) (string, bool) {
 	for prefix, stream := range map[string]string{
 		"doorcode.challenge.": bus.Challenges, "doorcode.delivery.": bus.Deliveries, "doorcode.outcome.": bus.Outcomes,
-		"doorcode.receipt.": bus.Deliveries, "doorcode.directory.": bus.Directory, "doorcode.dlq.": bus.DeadLetter,
+		"doorcode.receipt.": bus.Deliveries, "doorcode.directory.": bus.Directory, "doorcode.seal.": bus.Seals, "doorcode.dlq.": bus.DeadLetter,
 	} {
 		if strings.HasPrefix(request, prefix) {
 			return stream, true

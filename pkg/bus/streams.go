@@ -14,6 +14,7 @@ const (
 	Deliveries = "DOORCODE_DELIVERIES"
 	Outcomes   = "DOORCODE_OUTCOMES"
 	Directory  = "DOORCODE_DIRECTORY"
+	Seals      = "DOORCODE_SEALS"
 	DeadLetter = "DOORCODE_DLQ"
 	Advisories = "DOORCODE_ADVISORIES"
 )
@@ -100,6 +101,11 @@ func Streams() []Stream {
 			Name: Directory, Subjects: []string{"doorcode.directory.*"},
 			MaxAge: 7 * day, MaxBytes: gib, MaxMsgSize: 16 << 10, Duplicates: time.Hour,
 			Consumers: []ConsumerSpec{notices},
+		},
+		{
+			// The heads of the audit, for as long as an auditor asks for: a minute's is half a kilobyte.
+			Name: Seals, Subjects: []string{"doorcode.seal.*"},
+			MaxAge: 400 * day, MaxBytes: gib, MaxMsgSize: 4 << 10, Duplicates: time.Hour,
 		},
 		{
 			// A dead letter is a whole message and what was wrong with it.

@@ -33,6 +33,7 @@ const (
 	DeliveryAbandoned   Type = "delivery.v1.abandoned"
 	ReceiptRecorded     Type = "receipt.v1.recorded"
 	NoticeRequested     Type = "notice.v1.requested"
+	SealMade            Type = "seal.v1.made"
 	WorkspacePut        Type = "directory.v1.workspace_put"
 	WorkspaceRemoved    Type = "directory.v1.workspace_removed"
 	LoginPut            Type = "directory.v1.login_put"
@@ -59,7 +60,7 @@ func Types() []Type {
 		ChallengeIssued, ChallengeApproved, ChallengeExpired, ChallengeCanceled, ChallengeExhausted, ChallengeWaived,
 		CheckRejected,
 		DeliveryRequested, DeliveryAttempted, DeliveryPostponed, DeliveryAbandoned, ReceiptRecorded,
-		NoticeRequested,
+		NoticeRequested, SealMade,
 		WorkspacePut, WorkspaceRemoved, LoginPut, LoginRemoved, LoginLocked, LoginUnlocked,
 		FactorRequested, FactorChanged, FactorCanceled, FactorReverted,
 		InvitationMade, InvitationRepeated, InvitationWithdrawn, InvitationAccepted, JoinRequested, JoinDeclined,
@@ -73,6 +74,7 @@ const (
 	StreamDeliveries = "DOORCODE_DELIVERIES"
 	StreamOutcomes   = "DOORCODE_OUTCOMES"
 	StreamDirectory  = "DOORCODE_DIRECTORY"
+	StreamSeals      = "DOORCODE_SEALS"
 )
 
 // ErrMalformed says that a message is not an event of ours, or came on a
@@ -87,8 +89,8 @@ type Event struct {
 	Type   Type
 	Source string // the process, such as `doorcode/auth`
 	Time   time.Time
-	// Subject is the id of the challenge or notice, or of the workspace for
-	// directory events (a CloudEvents attribute, not a NATS subject). It is
+	// Subject is the id of the challenge or notice, of the workspace for
+	// directory events, or the number of the seal (a CloudEvents attribute, not a NATS subject). It is
 	// empty for a receipt that names neither.
 	Subject string
 	// Traceparent is the W3C trace context of the cause; it may be empty.
@@ -185,6 +187,8 @@ func SubjectOf(t Type, channel string) (string, error) {
 		return channelSubject("doorcode.receipt.", channel, "")
 	case ChallengeApproved, ChallengeExpired, ChallengeCanceled, ChallengeExhausted, ChallengeWaived:
 		return "doorcode.outcome." + verb, nil
+	case SealMade:
+		return "doorcode.seal." + verb, nil
 	case CheckRejected:
 		return "doorcode.outcome." + noun + "_" + verb, nil
 	case WorkspacePut, WorkspaceRemoved, LoginPut, LoginRemoved, LoginLocked, LoginUnlocked,

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/goleak"
 
+	"doorcode/pkg/auditlog"
 	"doorcode/pkg/event"
 	"doorcode/pkg/event/eventtest"
 	"doorcode/schemas"
@@ -31,6 +32,8 @@ func payloadOf(t *testing.T, typ event.Type) any {
 		return &event.Delivery{}
 	case event.ReceiptRecorded:
 		return &event.Receipt{}
+	case event.SealMade:
+		return &auditlog.Record{}
 	case event.NoticeRequested:
 		return &event.Notice{}
 	case event.ChallengeApproved, event.ChallengeExpired, event.ChallengeCanceled, event.ChallengeExhausted, event.ChallengeWaived,

@@ -118,6 +118,7 @@ func (s *apart) configure(t *testing.T) {
 		"DOORCODE_VERIFIER_HANDLE_KEY_FILE":           ring("handle"),
 		"DOORCODE_VERIFIER_CHECK_ID_KEY_FILE":         ring("check-id"),
 		"DOORCODE_VERIFIER_ASSERTION_KEY_FILE":        ring("assertion"),
+		"DOORCODE_VERIFIER_SEAL_KEY_FILE":             ring("seal"),
 		"DOORCODE_EMAIL_DISPATCHER_NATS_KEY_FILE":     s.bus.KeyFile("email-dispatcher"),
 		"DOORCODE_EMAIL_DISPATCHER_CHANNEL_KEY_FILE":  ring("channel-email"),
 		"DOORCODE_EMAIL_DISPATCHER_SENDGRID_KEY_FILE": secret("sendgrid", "SG.sandbox"),

@@ -13,19 +13,92 @@ import (
 	"syscall"
 	"testing"
 
-	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
-	otlp "go.opentelemetry.io/proto/otlp/trace/v1"
-	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
 // traceID is that of the traces which a front-end sends along.
 const traceID = "0af7651916cd43dd8448eb211c80319c"
 
+// span is what the test reads of a span.
+type span struct {
+	name              string
+	trace, id, parent []byte
+	links             [][]byte // the ids of the spans that it is linked to
+}
+
+// inside gives the content of each field of a number in a message, for bytes, texts and messages in it alone.
+func inside(message []byte, number protowire.Number) ([][]byte, error) {
+	var found [][]byte
+	for len(message) > 0 {
+		field, kind, n := protowire.ConsumeTag(message)
+		if n < 0 {
+			return nil, protowire.ParseError(n)
+		}
+		size := protowire.ConsumeFieldValue(field, kind, message[n:])
+		if size < 0 {
+			return nil, protowire.ParseError(size)
+		}
+		if field == number && kind == protowire.BytesType {
+			content, _ := protowire.ConsumeBytes(message[n:])
+			found = append(found, content)
+		}
+		message = message[n+size:]
+	}
+	return found, nil
+}
+
+// along follows fields from message to message.
+func along(message []byte, path ...protowire.Number) ([][]byte, error) {
+	at := [][]byte{message}
+	for _, number := range path {
+		var next [][]byte
+		for _, m := range at {
+			found, err := inside(m, number)
+			if err != nil {
+				return nil, err
+			}
+			next = append(next, found...)
+		}
+		at = next
+	}
+	return at, nil
+}
+
+// spansOf reads the spans of an export: opentelemetry/proto/collector/trace/v1 and opentelemetry/proto/trace/v1 have the
+// numbers of the fields.
+func spansOf(export []byte) ([]span, error) {
+	raw, err := along(export, 1, 2, 2) // resource_spans, scope_spans, spans
+	if err != nil {
+		return nil, err
+	}
+	var spans []span
+	for _, r := range raw {
+		var s span
+		s.links, err = along(r, 13, 2) // links, span_id
+		if err != nil {
+			return nil, err
+		}
+		var name []byte
+		for number, to := range map[protowire.Number]*[]byte{1: &s.trace, 2: &s.id, 4: &s.parent, 5: &name} {
+			found, err := inside(r, number)
+			if err != nil {
+				return nil, err
+			}
+			if len(found) > 0 {
+				*to = found[len(found)-1]
+			}
+		}
+		s.name = string(name)
+		spans = append(spans, s)
+	}
+	return spans, nil
+}
+
 // receiver is a collector of OTLP over HTTP.
 type receiver struct {
 	*httptest.Server
 	mu    sync.Mutex
-	spans []*otlp.Span
+	spans []span
 	raw   bytes.Buffer
 	err   error
 }
@@ -41,28 +114,23 @@ func newReceiver(t *testing.T) *receiver {
 // take keeps the spans of one export.
 func (r *receiver) take(w http.ResponseWriter, req *http.Request) {
 	body, err := io.ReadAll(req.Body)
-	var export collector.ExportTraceServiceRequest
-	err = errors.Join(err, proto.Unmarshal(body, &export))
+	spans, unread := spansOf(body)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.err = errors.Join(r.err, err)
+	r.err = errors.Join(r.err, err, unread)
 	if req.URL.Path != "/v1/traces" {
 		r.err = errors.New("export to another path")
 	}
 	r.raw.Write(body)
-	for _, resource := range export.GetResourceSpans() {
-		for _, scope := range resource.GetScopeSpans() {
-			r.spans = append(r.spans, scope.GetSpans()...)
-		}
-	}
+	r.spans = append(r.spans, spans...)
 	w.Header().Set("Content-Type", "application/x-protobuf")
 }
 
 // of returns the spans of a name.
-func (r *receiver) of(name string) []*otlp.Span {
+func (r *receiver) of(name string) []span {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(r.spans), func(s *otlp.Span) bool { return s.GetName() != name })
+	return slices.DeleteFunc(slices.Clone(r.spans), func(s span) bool { return s.name != name })
 }
 
 // traced is a front-end that sends a trace along.
@@ -125,8 +193,8 @@ func TestTraces_ASignInIsOneTraceAndShowsNoSecret(t *testing.T) {
 		t.Fatalf("%d attempts", len(attempts))
 	}
 	for i, cause := range causes {
-		links, spans := attempts[i].GetLinks(), r.of(cause)
-		if len(links) != 1 || len(spans) != 1 || !bytes.Equal(links[0].GetSpanId(), spans[0].GetSpanId()) {
+		links, spans := attempts[i].links, r.of(cause)
+		if len(links) != 1 || len(spans) != 1 || !bytes.Equal(links[0], spans[0].id) {
 			t.Errorf("attempt %d is not linked to %s: %v", i+1, cause, links)
 		}
 	}
@@ -141,11 +209,11 @@ func TestTraces_ASignInIsOneTraceAndShowsNoSecret(t *testing.T) {
 func (r *receiver) connected(t *testing.T, name, parent string) {
 	t.Helper()
 	spans := r.of(name)
-	if len(spans) != 1 || hex.EncodeToString(spans[0].GetTraceId()) != traceID {
+	if len(spans) != 1 || hex.EncodeToString(spans[0].trace) != traceID {
 		t.Errorf("%s: %d spans, or of another trace: %v", name, len(spans), spans)
 		return
 	}
-	if parent != "" && !bytes.Equal(spans[0].GetParentSpanId(), r.of(parent)[0].GetSpanId()) {
+	if parent != "" && !bytes.Equal(spans[0].parent, r.of(parent)[0].id) {
 		t.Errorf("%s is not under %s", name, parent)
 	}
 }

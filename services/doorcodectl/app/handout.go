@@ -44,7 +44,7 @@ func (f folders) holdings() map[string][]string {
 			rings(TagKeys, DigestKeys, HandleKeys, AddressKeys, RowKeys, APIKeyKeys, IdempotencyKeys,
 				ChannelKeys(delivery.Email), ChannelKeys(delivery.SMS)),
 			JWKSFile(f.keys), user("auth"), password(authPassword), authority),
-		"verifier": append(rings(DigestKeys, HandleKeys, CheckIDKeys, AssertionKeys),
+		"verifier": append(rings(DigestKeys, HandleKeys, CheckIDKeys, AssertionKeys, SealKeys),
 			user("verifier"), password(verifierPassword), authority),
 		"email-dispatcher": append(rings(ChannelKeys(delivery.Email)), user("email-dispatcher"), authority),
 		"sms-dispatcher":   append(rings(ChannelKeys(delivery.SMS)), user("sms-dispatcher"), authority),

@@ -34,7 +34,7 @@ func TestP10_HandOutGivesAProcessWhatItHoldsAndNothingElse(t *testing.T) {
 	for process, want := range map[string]string{
 		"auth": "address.json api-key.json auth.nk auth.password ca.pem channel-email.json channel-sms.json digest.json " +
 			"handle.json idempotency.json jwks.json row.json tag.json",
-		"verifier":         "assertion.json ca.pem check-id.json digest.json handle.json verifier.nk verifier.password",
+		"verifier":         "assertion.json ca.pem check-id.json digest.json handle.json seal.json verifier.nk verifier.password",
 		"email-dispatcher": "ca.pem channel-email.json email-dispatcher.nk",
 		"sms-dispatcher":   "ca.pem channel-sms.json sms-dispatcher.nk",
 		"receipts":         "address.json ca.pem receipts.nk",

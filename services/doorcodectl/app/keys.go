@@ -27,12 +27,13 @@ const (
 	APIKeyKeys      = "api-key"
 	IdempotencyKeys = "idempotency"
 	CheckIDKeys     = "check-id"
-	AssertionKeys   = "assertion" // key pairs; all others are symmetric
+	AssertionKeys   = "assertion" // key pairs
+	SealKeys        = "seal"      // key pairs of the audit's seals; all others are symmetric
 )
 
 // KeyRings lists all rings, one per channel included.
 func KeyRings() []string {
-	names := []string{TagKeys, DigestKeys, HandleKeys, AddressKeys, RowKeys, APIKeyKeys, IdempotencyKeys, CheckIDKeys, AssertionKeys}
+	names := []string{TagKeys, DigestKeys, HandleKeys, AddressKeys, RowKeys, APIKeyKeys, IdempotencyKeys, CheckIDKeys, AssertionKeys, SealKeys}
 	for _, c := range delivery.Channels() {
 		names = append(names, ChannelKeys(c))
 	}
@@ -48,6 +49,23 @@ func KeyFile(dir, name string) string { return filepath.Join(dir, name+".json") 
 
 // JWKSFile is the path of the public assertion keys, which auth serves.
 func JWKSFile(dir string) string { return filepath.Join(dir, "jwks.json") }
+
+// SealKeysFile is the path of the public keys of the audit's seals, for auditors. It has the form of the other.
+func SealKeysFile(dir string) string { return filepath.Join(dir, "seal-keys.json") }
+
+// published is the file of a ring's public keys; a symmetric ring has none.
+func published(dir, name string) string {
+	switch name {
+	case AssertionKeys:
+		return JWKSFile(dir)
+	case SealKeys:
+		return SealKeysFile(dir)
+	}
+	return ""
+}
+
+// pairs reports whether a ring is one of key pairs.
+func pairs(name string) bool { return published("", name) != "" }
 
 // keys makes missing key files, or changes one ring.
 func (c command) keys(_ context.Context, args []string) error {
@@ -92,7 +110,7 @@ func listed(names []string) string {
 }
 
 // makeKeys makes every key file that is missing in dir and leaves the others as
-// they are; it writes the public assertion keys anew. It returns what it made.
+// they are; it writes the public keys anew. It returns what it made.
 func makeKeys(dir string) ([]string, error) {
 	err := os.MkdirAll(dir, 0o700)
 	if err != nil {
@@ -117,14 +135,14 @@ func makeKeys(dir string) ([]string, error) {
 		}
 		made = append(made, name)
 	}
-	return made, writeJWKS(dir)
+	return made, errors.Join(writePublic(dir, AssertionKeys), writePublic(dir, SealKeys))
 }
 
 // add adds a key to a ring, with which nothing is made yet.
 func (c command) add(name string) error {
 	var id string
 	err := c.change(name, func(path string) (data []byte, err error) {
-		if name == AssertionKeys {
+		if pairs(name) {
 			data, id, err = added(assertion.Read(path))
 			return data, err
 		}
@@ -141,7 +159,7 @@ func (c command) add(name string) error {
 // activate makes a key of a ring the active one; the others keep verifying.
 func (c command) activate(name, id string) error {
 	err := c.change(name, func(path string) ([]byte, error) {
-		if name == AssertionKeys {
+		if pairs(name) {
 			keys, err := assertion.Read(path)
 			if err != nil {
 				return nil, err
@@ -168,7 +186,7 @@ func (c command) activate(name, id string) error {
 // rotate adds a key to a ring and makes it the active one at once.
 func (c command) rotate(name string) error {
 	err := c.change(name, func(path string) ([]byte, error) {
-		if name == AssertionKeys {
+		if pairs(name) {
 			keys, err := assertion.Read(path)
 			if err != nil {
 				return nil, err
@@ -202,10 +220,10 @@ func (c command) change(name string, act func(path string) ([]byte, error)) erro
 	if err != nil {
 		return err
 	}
-	if name != AssertionKeys {
+	if !pairs(name) {
 		return nil
 	}
-	return writeJWKS(c.cfg.KeysDir)
+	return writePublic(c.cfg.KeysDir, name)
 }
 
 // added is the file form of keys that could be read, with one more, and the id of it.
@@ -226,7 +244,7 @@ func added[ID any, K interface {
 
 // fresh returns the file of a new ring.
 func fresh(name string) ([]byte, error) {
-	if name == AssertionKeys {
+	if pairs(name) {
 		return marshalled(assertion.New())
 	}
 	return marshalled(keyring.New())
@@ -240,9 +258,9 @@ func marshalled[K interface{ Marshal() ([]byte, error) }](keys K, err error) ([]
 	return keys.Marshal()
 }
 
-// writeJWKS writes the public halves of the assertion keys.
-func writeJWKS(dir string) error {
-	keys, err := assertion.Read(KeyFile(dir, AssertionKeys))
+// writePublic writes the public halves of a ring's keys.
+func writePublic(dir, name string) error {
+	keys, err := assertion.Read(KeyFile(dir, name))
 	if err != nil {
 		return err
 	}
@@ -250,7 +268,7 @@ func writeJWKS(dir string) error {
 	if err != nil {
 		return err
 	}
-	return write(JWKSFile(dir), data)
+	return write(published(dir, name), data)
 }
 
 // write replaces a file in one step, readable by its owner alone: a reader sees

@@ -98,10 +98,13 @@ func TestKeys_MakesEveryFileOnceAndKeepsIt(t *testing.T) {
 		}
 	}
 	_, kid := signed(t, keys)
+	if kids(t, read(t, app.SealKeysFile(keys)))[0] == kid {
+		t.Error("assertions and seals have one key")
+	}
 	if got := kids(t, read(t, app.JWKSFile(keys))); !slices.Equal(got, []string{kid}) {
 		t.Errorf("public keys %v of the private key %s", got, kid)
 	}
-	if len(first[0]) != len(app.KeyRings())+1 {
+	if len(first[0]) != len(app.KeyRings())+2 {
 		t.Errorf("%d files of keys", len(first[0]))
 	}
 	out = o.do(t, "keys")
@@ -177,7 +180,7 @@ func TestRotate_AddsAKeyToEveryRingAndOldValuesVerify(t *testing.T) {
 	o.do(t, "keys")
 	dir := filepath.Join(o.dir, "keys")
 	for _, name := range app.KeyRings() {
-		if name == app.AssertionKeys {
+		if name == app.AssertionKeys || name == app.SealKeys {
 			continue
 		}
 		path := app.KeyFile(dir, name)
@@ -237,7 +240,7 @@ func TestKeys_AKeyIsAddedToEveryRingAndActivatedLater(t *testing.T) {
 	o.do(t, "keys")
 	dir := filepath.Join(o.dir, "keys")
 	for _, name := range app.KeyRings() {
-		if name == app.AssertionKeys {
+		if name == app.AssertionKeys || name == app.SealKeys {
 			continue
 		}
 		path := app.KeyFile(dir, name)

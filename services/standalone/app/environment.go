@@ -69,6 +69,8 @@ func (a *App) environment() environment {
 		"DOORCODE_VERIFIER_HANDLE_KEY_FILE":           ring(ctl.HandleKeys),
 		"DOORCODE_VERIFIER_CHECK_ID_KEY_FILE":         ring(ctl.CheckIDKeys),
 		"DOORCODE_VERIFIER_ASSERTION_KEY_FILE":        ring(ctl.AssertionKeys),
+		"DOORCODE_VERIFIER_SEAL_KEY_FILE":             ring(ctl.SealKeys),
+		"DOORCODE_VERIFIER_SEAL_FILE":                 filepath.Join(a.dir, "seals.jsonl"),
 		"DOORCODE_EMAIL_DISPATCHER_NATS_KEY_FILE":     user("email-dispatcher"),
 		"DOORCODE_EMAIL_DISPATCHER_CHANNEL_KEY_FILE":  channel,
 		"DOORCODE_EMAIL_DISPATCHER_SENDGRID_KEY_FILE": filepath.Join(passwords, "sendgrid"),

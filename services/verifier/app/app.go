@@ -27,6 +27,7 @@ import (
 	"doorcode/services/verifier/internal/lookup"
 	"doorcode/services/verifier/internal/recorder"
 	"doorcode/services/verifier/internal/resend"
+	"doorcode/services/verifier/internal/sealer"
 	"doorcode/services/verifier/internal/standing"
 	"doorcode/services/verifier/internal/upkeep"
 	"doorcode/services/verifier/internal/waive"
@@ -62,7 +63,7 @@ type App struct {
 // keys are what the verifier signs and compares with.
 type keys struct {
 	digests, handles, checkIDs *keyring.Ring
-	assertion                  *assertion.Keys
+	assertion, seals           *assertion.Keys
 }
 
 // verbs are the parts that answer requests.
@@ -86,11 +87,17 @@ func New(cfg Config, tel telemetry.Telemetry) (*App, error) {
 			return nil, err
 		}
 	}
-	var err error
-	a.keys.assertion, err = assertion.Read(cfg.AssertionKeyFile)
-	if err != nil {
-		return nil, err
+	for _, pairs := range []struct {
+		path string
+		to   **assertion.Keys
+	}{{cfg.AssertionKeyFile, &a.keys.assertion}, {cfg.SealKeyFile, &a.keys.seals}} {
+		var err error
+		*pairs.to, err = assertion.Read(pairs.path)
+		if err != nil {
+			return nil, err
+		}
 	}
+	var err error
 	a.metrics, err = newMetrics(tel.Registry)
 	if err != nil {
 		return nil, err
@@ -126,6 +133,7 @@ func (a *App) Start(ctx context.Context) error {
 	counter := upkeep.NewCounter(a.background, a.log)
 	counter.Done = a.metrics.rounds(loopCounter)
 	a.loop(ctx, loopCounter, counter.Run)
+	a.seal(ctx, relay.Wake)
 	finder := lookup.New(a.requests, a.bus, a.keys.handles)
 	if !a.idleRecorder {
 		err = a.record(ctx, finder, announcer.Changed)
@@ -197,6 +205,19 @@ func (a *App) record(ctx context.Context, finder *lookup.Finder, changed func(ch
 		a.loop(ctx, recorderOf(stream), r.Run)
 	}
 	return nil
+}
+
+// seal starts the sealer; relay is woken by each seal.
+func (a *App) seal(ctx context.Context, wake func()) {
+	s := sealer.New(sealer.Config{
+		Store: a.background, Keys: a.keys.seals, Every: a.cfg.SealEvery, Log: a.log, Wake: wake,
+		Unsealed: a.metrics.unsealed, Failed: a.metrics.sealFailure,
+	})
+	if a.cfg.SealFile != "" {
+		s.Anchor = sealer.NewAnchor(a.cfg.SealFile, a.background)
+	}
+	s.Done = a.metrics.rounds(loopSealer)
+	a.loop(ctx, loopSealer, s.Run)
 }
 
 // serve answers the verbs.

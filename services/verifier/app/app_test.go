@@ -60,6 +60,8 @@ func newHouse(t testing.TB) *house {
 		Prefix + "HANDLE_KEY_FILE=" + write("handle.json", h.Handles.Marshal),
 		Prefix + "CHECK_ID_KEY_FILE=" + write("check-id.json", h.CheckIDs.Marshal),
 		Prefix + "ASSERTION_KEY_FILE=" + write("assertion.json", h.Keys.Marshal),
+		Prefix + "SEAL_KEY_FILE=" + write("seal.json", h.Seals.Marshal),
+		Prefix + "SEAL_FILE=" + filepath.Join(dir, "seals.jsonl"),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -394,9 +396,9 @@ func TestP2_TwoVerifiersApproveOnce(t *testing.T) {
 func TestConfig_RefusesWhatCannotBe(t *testing.T) {
 	t.Parallel()
 	for name, cfg := range map[string]Config{
-		"no worker":        {Workers: 0, Issuer: "doorcode"},
-		"too many":         {Workers: 2000, Issuer: "doorcode"},
-		"nobody as issuer": {Workers: 1},
+		"no worker":        {Workers: 0, Issuer: "doorcode", SealEvery: time.Minute},
+		"too many":         {Workers: 2000, Issuer: "doorcode", SealEvery: time.Minute},
+		"nobody as issuer": {Workers: 1, SealEvery: time.Minute},
 	} {
 		err := cfg.Validate()
 		if err == nil {

@@ -2,6 +2,7 @@ package app
 
 import (
 	"errors"
+	"time"
 
 	"doorcode/pkg/config"
 	"doorcode/pkg/lifecycle"
@@ -12,6 +13,12 @@ const Prefix = "DOORCODE_VERIFIER_"
 
 // maxWorkers bounds how many requests are handled at once.
 const maxWorkers = 1024
+
+// Seals are made at least twice an hour (SEC-63), and not so often that their stream is full before its 400 days are over.
+const (
+	minSealEvery = 30 * time.Second
+	maxSealEvery = 30 * time.Minute
+)
 
 // Config holds the settings of the verifier.
 type Config struct {
@@ -28,6 +35,9 @@ type Config struct {
 	HandleKeyFile    string        `env:"DOORCODE_VERIFIER_HANDLE_KEY_FILE,required" help:"Key ring of the handles, shared with auth."`
 	CheckIDKeyFile   string        `env:"DOORCODE_VERIFIER_CHECK_ID_KEY_FILE,required" help:"Key ring under which check ids are kept."`
 	AssertionKeyFile string        `env:"DOORCODE_VERIFIER_ASSERTION_KEY_FILE,required" help:"Signing keys of the assertions."`
+	SealKeyFile      string        `env:"DOORCODE_VERIFIER_SEAL_KEY_FILE,required" help:"Signing keys of the audit's seals."`
+	SealFile         string        `env:"DOORCODE_VERIFIER_SEAL_FILE" help:"File to which the heads of the audit's seals are appended, on a disk that whoever owns the database cannot write to; when empty, the stream DOORCODE_SEALS is the only copy outside the database."`
+	SealEvery        time.Duration `env:"DOORCODE_VERIFIER_SEAL_EVERY" envDefault:"1m" help:"How often the audit is sealed, from 30s to 30m."`
 	Issuer           string        `env:"DOORCODE_VERIFIER_ISSUER" envDefault:"doorcode" help:"Issuer that the assertions name."`
 	Workers          int           `env:"DOORCODE_VERIFIER_WORKERS" envDefault:"256" help:"Requests that are handled at once; more are answered 503."`
 }
@@ -36,6 +46,9 @@ type Config struct {
 func (c Config) Validate() error {
 	if c.Workers < 1 || c.Workers > maxWorkers {
 		return errors.New("DOORCODE_VERIFIER_WORKERS is not 1 to 1024")
+	}
+	if c.SealEvery < minSealEvery || c.SealEvery > maxSealEvery {
+		return errors.New("DOORCODE_VERIFIER_SEAL_EVERY is not 30s to 30m")
 	}
 	if c.Issuer == "" {
 		return errors.New("DOORCODE_VERIFIER_ISSUER is empty")

@@ -2,6 +2,7 @@ package app
 
 import (
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -10,9 +11,21 @@ import (
 func TestSEC14_NoSettingSwitchesTheWorkersOff(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		c := Config{Workers: rapid.OneOf(rapid.IntRange(-1, 1025), rapid.Int()).Draw(t, "workers"), Issuer: "doorcode"}
+		c := Config{Workers: rapid.OneOf(rapid.IntRange(-1, 1025), rapid.Int()).Draw(t, "workers"), Issuer: "doorcode", SealEvery: time.Minute}
 		if fine := c.Workers >= 1 && c.Workers <= 1024; (c.Validate() == nil) != fine {
 			t.Fatalf("%d workers: %v", c.Workers, c.Validate())
+		}
+	})
+}
+
+// SEC-63: whatever is set, the audit is sealed at least twice an hour.
+func TestSEC63_NoSettingStopsTheSeals(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		every := time.Duration(rapid.OneOf(rapid.Int64Range(29, 31), rapid.Int64Range(1799, 1801), rapid.Int64Range(-1, 10_000)).Draw(t, "seconds")) * time.Second
+		c := Config{Workers: 1, Issuer: "doorcode", SealEvery: every}
+		if fine := every >= 30*time.Second && every <= 30*time.Minute; (c.Validate() == nil) != fine {
+			t.Fatalf("every %v: %v", every, c.Validate())
 		}
 	})
 }

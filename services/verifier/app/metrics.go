@@ -11,6 +11,7 @@ import (
 	"doorcode/pkg/problem"
 	"doorcode/pkg/telemetry"
 	"doorcode/services/verifier/internal/resend"
+	"doorcode/services/verifier/internal/sealer"
 )
 
 // Answers that no refusal names.
@@ -26,6 +27,7 @@ const (
 	loopSweep   = "sweep"
 	loopJanitor = "janitor"
 	loopCounter = "counter"
+	loopSealer  = "sealer"
 )
 
 // recorderOf is the loop that records the events of a stream.
@@ -42,6 +44,9 @@ type metrics struct {
 	pending  prometheus.Gauge
 	oldest   prometheus.Gauge
 	done     *prometheus.GaugeVec
+
+	unsealedRows, sealed prometheus.Gauge
+	sealFailures         *prometheus.CounterVec
 }
 
 // newMetrics registers the verifier's metrics.
@@ -64,12 +69,34 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Name: "doorcode_loop_done_timestamp_seconds", Help: "When a loop last did all that it had to do, in Unix time; at first, when it started.",
 		}, []string{"loop"}),
 	}
-	err := telemetry.Register(reg, m.checks, m.resends, m.ended, m.recorded, m.dead, m.lag, m.pending, m.oldest, m.done)
+	m.sealMetrics()
+	err := telemetry.Register(reg, m.unsealedRows, m.sealed, m.sealFailures, m.checks, m.resends, m.ended, m.recorded, m.dead, m.lag, m.pending, m.oldest, m.done)
 	if err != nil {
 		return nil, err
 	}
 	return m, nil
 }
+
+// sealMetrics makes the metrics of the audit's seals.
+func (m *metrics) sealMetrics() {
+	m.unsealedRows = prometheus.NewGauge(prometheus.GaugeOpts{Name: "doorcode_audit_unsealed_rows", Help: "Rows of the audit that no seal has yet, up to 10000."})
+	m.sealed = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "doorcode_audit_sealed_timestamp_seconds", Help: "When the last seal of the audit was made, in Unix time; 0 before the first.",
+	})
+	m.sealFailures = counters("doorcode_audit_seal_failures_total", "Rounds of the sealer that failed, by what failed: the seal, the file of heads, or that file saying something else than the database.",
+		"cause", sealer.Causes())
+}
+
+// unsealed shows what no seal has yet.
+func (m *metrics) unsealed(rows int64, sealed time.Time) {
+	m.unsealedRows.Set(float64(rows))
+	if !sealed.IsZero() {
+		m.sealed.Set(float64(sealed.UnixMilli()) / 1000)
+	}
+}
+
+// sealFailure counts a round that failed.
+func (m *metrics) sealFailure(cause string) { m.sealFailures.WithLabelValues(cause).Inc() }
 
 // counters returns a counter with all values of its one label.
 func counters(name, help, label string, values []string) *prometheus.CounterVec {

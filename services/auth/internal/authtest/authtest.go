@@ -211,7 +211,7 @@ func (w *World) verifier(t testing.TB, db *pgtest.Database) {
 		own + "DATABASE_USER=" + database.User, own + "DATABASE_PASSWORD_FILE=" + filepath.Join(w.dir, "password"),
 		own + "DIGEST_KEY_FILE=" + filepath.Join(w.dir, Digest), own + "HANDLE_KEY_FILE=" + filepath.Join(w.dir, Handle),
 		own + "CHECK_ID_KEY_FILE=" + filepath.Join(w.dir, "CHECK_ID"),
-		own + "ASSERTION_KEY_FILE=" + filepath.Join(w.dir, "assertion"),
+		own + "ASSERTION_KEY_FILE=" + filepath.Join(w.dir, "assertion"), own + "SEAL_KEY_FILE=" + filepath.Join(w.dir, "assertion"),
 	}
 	err = cmd.Start()
 	if err != nil {

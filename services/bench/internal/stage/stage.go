@@ -129,6 +129,7 @@ func (s *Stage) configure() error {
 		"DOORCODE_VERIFIER_HANDLE_KEY_FILE":           s.ring("handle"),
 		"DOORCODE_VERIFIER_CHECK_ID_KEY_FILE":         s.ring("check-id"),
 		"DOORCODE_VERIFIER_ASSERTION_KEY_FILE":        s.ring("assertion"),
+		"DOORCODE_VERIFIER_SEAL_KEY_FILE":             s.ring("seal"),
 		"DOORCODE_EMAIL_DISPATCHER_NATS_KEY_FILE":     s.user("email-dispatcher"),
 		"DOORCODE_EMAIL_DISPATCHER_CHANNEL_KEY_FILE":  s.ring("channel-email"),
 		"DOORCODE_EMAIL_DISPATCHER_SENDGRID_KEY_FILE": file("sendgrid"),

@@ -135,7 +135,7 @@ func (s *story) take(t *rapid.T) record {
 		}
 	}
 	const gap = `(kind = 'delivery.v1.attempted' AND actor = 'doorcode/verifier')`
-	s.PG.Scan(s.t, `SELECT coalesce(string_agg(to_jsonb(a)::text, E'\n' ORDER BY id, at), '') FROM audit a WHERE challenge_id = ANY($1) AND NOT `+gap,
+	s.PG.Scan(s.t, `SELECT coalesce(string_agg((to_jsonb(a) - 'tx')::text, E'\n' ORDER BY id, at), '') FROM audit a WHERE challenge_id = ANY($1) AND NOT `+gap,
 		[]any{ids}, &r.audit)
 	s.PG.Scan(s.t, `SELECT coalesce(array_agg(id || ' ' || detail ORDER BY id, at), '{}') FROM audit WHERE challenge_id = ANY($1) AND `+gap,
 		[]any{ids}, &r.unknown)

@@ -34,6 +34,8 @@ type Rig struct {
 	// Channel and Texts are the rings of e-mail and of text messages.
 	Channel, Texts *keyring.Ring
 	Keys           *assertion.Keys
+	// Seals are the keys of the audit's seals.
+	Seals *assertion.Keys
 }
 
 // New opens a verifiertest.
@@ -46,9 +48,11 @@ func New(t testing.TB) *Rig {
 		r.must(err)
 		*ring = fresh
 	}
-	keys, err := assertion.New()
-	r.must(err)
-	r.Keys = keys
+	for _, keys := range []**assertion.Keys{&r.Keys, &r.Seals} {
+		fresh, err := assertion.New()
+		r.must(err)
+		*keys = fresh
+	}
 	r.PG.Exec(t, `INSERT INTO login_budgets (workspace, login) VALUES ('acme', 'anna')`)
 	return r
 }
