@@ -55,8 +55,10 @@ func TestJudge_EachGateFailsBeyondItsBoundAlone(t *testing.T) {
 		"few logins":      {2, func(f *rollout.Figures) { f.Logins, f.Stuck = 199, 199 }, rollout.TooFew, "199 logins"},
 		"few mails":       {3, func(f *rollout.Figures) { f.Mails, f.Bounced = 199, 199 }, rollout.TooFew, "199 mails"},
 		"few texts":       {4, func(f *rollout.Figures) { f.Texts, f.ByMail = 0, 0 }, rollout.TooFew, "0 sign-ins by text message"},
-		"the newest alone": {0, func(f *rollout.Figures) { f.Since, f.Verified = f.At.Add(-90*time.Minute), 0 }, rollout.Failed,
-			"verified share 0 % of 1000 sign-ins in 1h30m0s"},
+		"the newest alone": {
+			0, func(f *rollout.Figures) { f.Since, f.Verified = f.At.Add(-90*time.Minute), 0 }, rollout.Failed,
+			"verified share 0 % of 1000 sign-ins in 1h30m0s",
+		},
 	} {
 		f := well()
 		one.change(&f)
