@@ -9,6 +9,7 @@ import (
 	"doorcode/pkg/challenge"
 	"doorcode/pkg/delivery"
 	"doorcode/pkg/problem"
+	"doorcode/pkg/rollout"
 	"doorcode/pkg/telemetry"
 	"doorcode/services/verifier/internal/resend"
 	"doorcode/services/verifier/internal/sealer"
@@ -28,6 +29,7 @@ const (
 	loopJanitor = "janitor"
 	loopCounter = "counter"
 	loopSealer  = "sealer"
+	loopGates   = "gates"
 )
 
 // recorderOf is the loop that records the events of a stream.
@@ -44,6 +46,8 @@ type metrics struct {
 	pending  prometheus.Gauge
 	oldest   prometheus.Gauge
 	done     *prometheus.GaugeVec
+	gates    *prometheus.GaugeVec
+	holding  prometheus.Gauge
 
 	unsealedRows, sealed prometheus.Gauge
 	sealFailures         *prometheus.CounterVec
@@ -68,12 +72,18 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		done: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "doorcode_loop_done_timestamp_seconds", Help: "When a loop last did all that it had to do, in Unix time; at first, when it started.",
 		}, []string{"loop"}),
+		gates: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "doorcode_rollout_gate", Help: "1 for the light that a gate of the roll-out shows, 0 for the others.",
+		}, []string{"gate", "light"}),
+		holding: prometheus.NewGauge(prometheus.GaugeOpts{Name: "doorcode_rollout_held_waves", Help: "Waves of the roll-out that stand still because a gate failed."}),
 	}
 	m.sealMetrics()
-	err := telemetry.Register(reg, m.unsealedRows, m.sealed, m.sealFailures, m.checks, m.resends, m.ended, m.recorded, m.dead, m.lag, m.pending, m.oldest, m.done)
+	err := telemetry.Register(reg, m.unsealedRows, m.sealed, m.sealFailures, m.checks, m.resends, m.ended, m.recorded, m.dead, m.lag, m.pending,
+		m.oldest, m.done, m.gates, m.holding)
 	if err != nil {
 		return nil, err
 	}
+	m.judged(nil, 0)
 	return m, nil
 }
 
@@ -97,6 +107,24 @@ func (m *metrics) unsealed(rows int64, sealed time.Time) {
 
 // sealFailure counts a round that failed.
 func (m *metrics) sealFailure(cause string) { m.sealFailures.WithLabelValues(cause).Inc() }
+
+// judged shows what the gates show, and how many waves they hold. A gate of which nothing is known has no light.
+func (m *metrics) judged(verdicts []rollout.Verdict, holding int) {
+	lights := map[rollout.Gate]rollout.Light{}
+	for _, v := range verdicts {
+		lights[v.Gate] = v.Light
+	}
+	for _, g := range rollout.Gates() {
+		for _, l := range rollout.Lights() {
+			shown := 0.0
+			if lights[g] == l {
+				shown = 1
+			}
+			m.gates.WithLabelValues(string(g), string(l)).Set(shown)
+		}
+	}
+	m.holding.Set(float64(holding))
+}
 
 // counters returns a counter with all values of its one label.
 func counters(name, help, label string, values []string) *prometheus.CounterVec {
