@@ -54,8 +54,8 @@ func (c command) showChallenge(ctx context.Context, args []string) error {
 }
 
 // errNoStory says that nothing is there to tell.
-var errNoStory = errors.New("nothing is on record about it: the challenge may be some seconds old and not recorded yet, or so " +
-	"old that its row is gone; then its id finds what the audit has, and its reference does not")
+var errNoStory = errors.New("nothing is on record about it: the challenge may be some seconds old and not recorded yet, or the " +
+	"reference is older than thirty days; then the challenge's id finds what the audit has")
 
 // isChallengeID tells the id of a challenge from what people say.
 func isChallengeID(s string) bool {
