@@ -27,13 +27,16 @@ const (
 	APIKeyKeys      = "api-key"
 	IdempotencyKeys = "idempotency"
 	CheckIDKeys     = "check-id"
+	ConsoleKeys     = "console"
 	AssertionKeys   = "assertion" // key pairs
 	SealKeys        = "seal"      // key pairs of the audit's seals; all others are symmetric
 )
 
 // KeyRings lists all rings, one per channel included.
 func KeyRings() []string {
-	names := []string{TagKeys, DigestKeys, HandleKeys, AddressKeys, RowKeys, APIKeyKeys, IdempotencyKeys, CheckIDKeys, AssertionKeys, SealKeys}
+	names := []string{
+		TagKeys, DigestKeys, HandleKeys, AddressKeys, RowKeys, APIKeyKeys, IdempotencyKeys, CheckIDKeys, ConsoleKeys, AssertionKeys, SealKeys,
+	}
 	for _, c := range delivery.Channels() {
 		names = append(names, ChannelKeys(c))
 	}
