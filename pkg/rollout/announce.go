@@ -117,5 +117,24 @@ func (w Wave) newest(now time.Time, stage Stage, l Listener) Said {
 	return due
 }
 
+// Holds reports whether what was to be told is still so: it may have waited, or be invented.
+func (p Place) Holds(s Said, now time.Time) bool {
+	stage, w := p.StageAt(now), p.Dated()
+	if p.Wave == nil || w.Validate() != nil {
+		return false
+	}
+	switch s.Notice {
+	case NoticeEnforced:
+		return stage == Enforced
+	case NoticeWithdrawn:
+		return (stage == Announced || stage == Grace) && !w.PausedAt.IsZero()
+	case NoticeGrace:
+		return stage == Grace && w.PausedAt.IsZero() && apart(s.Date, w.EnforceAt) < sameDate
+	case NoticeAnnounced, NoticeReminded, NoticeMoved:
+		return (stage == Announced || stage == Grace) && w.PausedAt.IsZero() && apart(s.Date, w.EnforceAt) < sameDate
+	}
+	return false
+}
+
 // apart is how far two moments are from each other.
 func apart(a, b time.Time) time.Duration { return a.Sub(b).Abs() }
