@@ -21,14 +21,20 @@ func operator() postgres.RolloutOrder {
 	return postgres.RolloutOrder{Operator: "kim", Reason: "as planned"}
 }
 
-// roll puts workspace w with the owner anna, the administrator ada and the member mia into a wave that is announced at
-// once, asks for codes after 10 days and requires them after 20. It returns the directory of the operator.
+// roll puts workspace w with the owner anna, the administrator ada and the member mia into a wave; see announce.
 func (h *harness) roll(t testing.TB) *postgres.Directory {
 	t.Helper()
 	h.must(t, 201, put("", fields{"name": "Lanternbird", "main_email": "office@example.com"}))
 	h.must(t, 201, put("/logins/anna", fields{"role": "owner", "email": "anna@example.com", "locale": "nl"}))
 	h.must(t, 201, put("/logins/ada", fields{"role": "administrator", "email": "ada@example.com", "phone": "+12025550148"}))
 	h.must(t, 201, put("/logins/mia", fields{"role": "member", "email": "mia@example.com"}))
+	return h.announce(t)
+}
+
+// announce puts workspace w into a wave that is announced at once, asks for codes after 10 days and requires them after 20. It
+// returns the directory of the operator.
+func (h *harness) announce(t testing.TB) *postgres.Directory {
+	t.Helper()
 	h.db.Exec(t, `UPDATE workspaces SET created_at = '2020-01-01'`)
 	h.db.Exec(t, `UPDATE logins SET created_at = '2020-01-01'`)
 	owner := postgres.NewDirectory(h.db.Owner(t), h.ring(t, "ROW"))

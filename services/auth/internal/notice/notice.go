@@ -202,8 +202,8 @@ func (t *Teller) read(m bus.Message) (cause, error) {
 		return cause{}, fmt.Errorf("%w: nobody is told of this", event.ErrMalformed)
 	}
 	subject, err := c.decode()
-	if e.Type == event.RolloutOrdered {
-		c.kind.name = c.Kind // One event orders several kinds.
+	if e.Type == event.RolloutOrdered && slices.Contains(event.RolloutNotices(), c.Kind) {
+		c.kind.name = c.Kind // One event orders several kinds; one that only a newer auth knows is told to nobody.
 	}
 	switch {
 	case err != nil:
@@ -212,8 +212,6 @@ func (t *Teller) read(m bus.Message) (cause, error) {
 		return cause{}, fmt.Errorf("%w: workspace or login", event.ErrMalformed)
 	case c.About != "" && account.ValidateID(c.About) != nil:
 		return cause{}, fmt.Errorf("%w: what it is about", event.ErrMalformed)
-	case e.Type == event.RolloutOrdered && !slices.Contains(event.RolloutNotices(), c.Kind):
-		return cause{}, fmt.Errorf("%w: kind of the notice", event.ErrMalformed)
 	case len(e.ID) > maxCause:
 		return cause{}, fmt.Errorf("%w: id", event.ErrMalformed)
 	case c.Time.After(t.cfg.Clock().Add(ahead)):

@@ -53,7 +53,7 @@ func (t *Teller) onItsWay(ctx context.Context, c cause) (story, error) {
 		return story{}, t.gone(ctx, err)
 	}
 	id, kind := n.Event()
-	if c.ID != id || c.kind.name != kind || n.Login != c.Login || !n.OrderedAt.Equal(c.Time) || !n.Holds() {
+	if c.ID != id || c.Kind != kind || n.Login != c.Login || !n.OrderedAt.Equal(c.Time) || !n.Holds() {
 		return story{}, nobody(resultEnded)
 	}
 	a, err := t.addressee(ctx, c.Workspace, c.Login)
