@@ -133,6 +133,7 @@ func NoticeSubjects() []string {
 		"doorcode.directory.factor_changed",
 		"doorcode.directory.factor_reverted",
 		"doorcode.directory.login_removed",
+		"doorcode.directory.rollout_notice_ordered",
 	}
 }
 

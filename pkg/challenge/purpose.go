@@ -19,6 +19,9 @@ const (
 	Approval Purpose = "approval"
 	// Proof is a code to one address or number that is no route yet.
 	Proof Purpose = "proof"
+	// Practice is a code on the present routes of a login that does nothing: it
+	// shows that codes arrive (product.md R4.6).
+	Practice Purpose = "practice"
 )
 
 // About is what an approval approves or a proof is for: a closed set, because
@@ -39,10 +42,12 @@ const (
 	AboutGroup About = "group_address"
 	// AboutInvitation is an invitation that its invitee accepts.
 	AboutInvitation About = "invitation"
+	// AboutReady is the way of a workspace to codes.
+	AboutReady About = "ready"
 )
 
 // Purposes lists all purposes.
-func Purposes() []Purpose { return []Purpose{SignIn, Approval, Proof} }
+func Purposes() []Purpose { return []Purpose{SignIn, Approval, Proof, Practice} }
 
 // Abouts lists what challenges of a purpose can be about; a sign-in is about
 // nothing else.
@@ -52,6 +57,8 @@ func (p Purpose) Abouts() []About {
 		return []About{AboutSMS, AboutEmail, AboutNumber, AboutMainEmail, AboutSettings, AboutPeople, AboutGroup}
 	case Proof:
 		return []About{AboutSMS, AboutEmail, AboutNumber, AboutMainEmail, AboutGroup, AboutInvitation}
+	case Practice:
+		return []About{AboutReady}
 	case SignIn:
 	}
 	return nil

@@ -52,6 +52,9 @@ const (
 	FactorChanged       Type = "directory.v1.factor_changed"
 	FactorCanceled      Type = "directory.v1.factor_canceled"
 	FactorReverted      Type = "directory.v1.factor_reverted"
+	RolloutOrdered      Type = "directory.v1.rollout_notice_ordered"
+	RolloutPractised    Type = "directory.v1.rollout_practised"
+	RolloutPostponed    Type = "directory.v1.rollout_postponed"
 )
 
 // Types lists every type.
@@ -64,7 +67,7 @@ func Types() []Type {
 		WorkspacePut, WorkspaceRemoved, LoginPut, LoginRemoved, LoginLocked, LoginUnlocked,
 		FactorRequested, FactorChanged, FactorCanceled, FactorReverted,
 		InvitationMade, InvitationRepeated, InvitationWithdrawn, InvitationAccepted, JoinRequested, JoinDeclined,
-		GroupTestStarted, GroupAddressProven,
+		GroupTestStarted, GroupAddressProven, RolloutOrdered, RolloutPractised, RolloutPostponed,
 	}
 }
 
@@ -194,7 +197,7 @@ func SubjectOf(t Type, channel string) (string, error) {
 	case WorkspacePut, WorkspaceRemoved, LoginPut, LoginRemoved, LoginLocked, LoginUnlocked,
 		FactorRequested, FactorChanged, FactorCanceled, FactorReverted,
 		InvitationMade, InvitationRepeated, InvitationWithdrawn, InvitationAccepted, JoinRequested, JoinDeclined,
-		GroupTestStarted, GroupAddressProven:
+		GroupTestStarted, GroupAddressProven, RolloutOrdered, RolloutPractised, RolloutPostponed:
 		return "doorcode.directory." + verb, nil
 	}
 	return "", fmt.Errorf("%w: unknown type", ErrMalformed)

@@ -42,7 +42,7 @@ func payloadOf(t *testing.T, typ event.Type) any {
 	case event.WorkspacePut, event.WorkspaceRemoved, event.LoginPut, event.LoginRemoved, event.LoginLocked, event.LoginUnlocked,
 		event.FactorRequested, event.FactorChanged, event.FactorCanceled, event.FactorReverted,
 		event.InvitationMade, event.InvitationRepeated, event.InvitationWithdrawn, event.InvitationAccepted, event.JoinRequested,
-		event.JoinDeclined, event.GroupTestStarted, event.GroupAddressProven:
+		event.JoinDeclined, event.GroupTestStarted, event.GroupAddressProven, event.RolloutOrdered, event.RolloutPractised, event.RolloutPostponed:
 		return &event.Directory{}
 	}
 	t.Fatalf("type %s has no payload", typ)

@@ -23,12 +23,29 @@ const (
 	NoticeLoginRemoved = "login_removed"
 	// NoticeCodeUsed tells those who share a mailbox that one of them used a code.
 	NoticeCodeUsed = "code_used"
+	// These tell the owner of a workspace and its administrators of its way to
+	// codes: see rollout.Notice.
+	NoticeRolloutAnnounced = "rollout_announced"
+	NoticeRolloutReminded  = "rollout_reminded"
+	NoticeRolloutGrace     = "rollout_grace"
+	NoticeRolloutEnforced  = "rollout_enforced"
+	NoticeRolloutWithdrawn = "rollout_withdrawn"
+	NoticeRolloutMoved     = "rollout_moved"
 )
 
 // NoticeKinds lists what people are told of; it doubles as the closed set of a
 // metric label, and every language has words for each.
 func NoticeKinds() []string {
-	return []string{NoticeLoginLocked, NoticeFactorChanged, NoticeInvited, NoticeJoinRequested, NoticeLoginRemoved, NoticeCodeUsed}
+	return append([]string{NoticeLoginLocked, NoticeFactorChanged, NoticeInvited, NoticeJoinRequested, NoticeLoginRemoved, NoticeCodeUsed},
+		RolloutNotices()...)
+}
+
+// RolloutNotices lists those kinds that a directory.v1.rollout_notice_ordered
+// can order.
+func RolloutNotices() []string {
+	return []string{
+		NoticeRolloutAnnounced, NoticeRolloutReminded, NoticeRolloutGrace, NoticeRolloutEnforced, NoticeRolloutWithdrawn, NoticeRolloutMoved,
+	}
 }
 
 // NoticeLife is how long after its cause a notice may be sent at most: it is no
@@ -89,3 +106,7 @@ func noticeSend(e Event) (Send, error) {
 		NotAfter: p.NotAfter, ExpiresAt: p.NotAfter, At: e.Time, Notice: p.Kind,
 	}, nil
 }
+
+// RolloutNotice is the kind of a notice of the roll-out, by its name in package
+// rollout.
+func RolloutNotice(name string) string { return "rollout_" + name }

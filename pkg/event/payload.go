@@ -153,7 +153,7 @@ type Directory struct {
 	// About is the id of the invitation, request or change of a factor that the
 	// event tells of, if it tells of one.
 	About string `json:"about,omitempty"`
-	// Kind is that of the change of a factor.
+	// Kind is that of the change of a factor, or of the notice that is ordered.
 	Kind string    `json:"kind,omitempty"`
 	At   time.Time `json:"at"`
 }

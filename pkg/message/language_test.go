@@ -31,6 +31,12 @@ func sample(kind, locale string) Notice {
 	if form.Routed {
 		n.To, n.Ending = "sms", "48"
 	}
+	if form.Dated {
+		n.Date = n.At.AddDate(0, 0, 14)
+	}
+	if form.Counted {
+		n.Used, n.People = 4, 5
+	}
 	if form.Link {
 		n.Link, n.Until = "https://sign-in.lanternbird.com/page?of=AQEjRWeJq83vEjRWeJq83vEjRWeJq83v", n.At.AddDate(0, 0, 7)
 	}

@@ -40,6 +40,12 @@ type Notice struct {
 	// Only the kinds that offer something have one.
 	Link  string
 	Until time.Time
+	// Date is what a notice of the roll-out tells: when codes become required, or
+	// when that was stopped.
+	Date time.Time
+	// Used is how many of the People of a workspace have used a code. Without
+	// people nothing is said of them.
+	Used, People int
 }
 
 // NoticeForm says what there is of a kind of notice beside its e-mail.
@@ -47,9 +53,10 @@ type NoticeForm struct {
 	Texted bool // a text message
 	Owner  bool // words for the workspace's main address
 	Link   bool // something to press
-	// Named, Routed, Linked and Labeled say that it cannot do without a name, a
-	// channel, the link, or a label, which the others never have.
-	Named, Routed, Linked, Labeled bool
+	// Named, Routed, Linked, Labeled and Dated say that it cannot do without a
+	// name, a channel, the link, a label, or a date, which the others never have.
+	Named, Routed, Linked, Labeled, Dated bool
+	Counted                               bool // it may say how many have used a code
 }
 
 // FormOf returns the form of a kind, and false for an unknown kind.
@@ -67,6 +74,10 @@ func FormOf(kind string) (NoticeForm, bool) {
 		return NoticeForm{Texted: true, Owner: true}, true
 	case event.NoticeCodeUsed:
 		return NoticeForm{Labeled: true}, true
+	case event.NoticeRolloutAnnounced, event.NoticeRolloutReminded, event.NoticeRolloutGrace, event.NoticeRolloutWithdrawn, event.NoticeRolloutMoved:
+		return NoticeForm{Link: true, Dated: true}, true
+	case event.NoticeRolloutEnforced:
+		return NoticeForm{Link: true, Dated: true, Counted: true}, true
 	}
 	return NoticeForm{}, false
 }
@@ -79,6 +90,9 @@ type noticeView struct {
 	// Link reports whether there is one, and Until when it ends.
 	Link  bool
 	Until moment
+	Date  moment
+	// Used and People are those of the notice.
+	Used, People int
 }
 
 // moment is a time of day and a date in words.
@@ -115,6 +129,10 @@ func (n Notice) check() error {
 		return fmt.Errorf("%w: browser", ErrFacts)
 	case !n.isRouted(form):
 		return fmt.Errorf("%w: route", ErrFacts)
+	case form.Dated == n.Date.IsZero():
+		return fmt.Errorf("%w: date", ErrFacts)
+	case n.Used < 0 || n.Used > n.People || n.People > 0 && !form.Counted:
+		return fmt.Errorf("%w: people", ErrFacts)
 	case n.Link == "" && form.Linked, n.Link != "" && (!form.Link || !isOurs(n.Link) || !n.Until.After(n.At)):
 		return fmt.Errorf("%w: link", ErrFacts)
 	}
@@ -158,9 +176,14 @@ func (n Notice) view(brand string, l language) (noticeView, error) {
 		return noticeView{}, err
 	}
 	until, err := l.moment(n.Until)
+	if err != nil {
+		return noticeView{}, err
+	}
+	date, err := l.moment(n.Date)
 	return noticeView{
 		Brand: brand, Reference: challenge.ShowReference(n.Reference), Workspace: showName(n.Workspace), moment: at,
 		Label: n.Label, Name: n.Name, To: n.To, Ending: n.Ending, Browser: n.Browser, System: n.System, Link: n.Link != "", Until: until,
+		Date: date, Used: n.Used, People: n.People,
 	}, err
 }
 

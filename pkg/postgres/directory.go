@@ -271,6 +271,11 @@ func (t *directoryTx) write(ctx context.Context, kind event.Type, about event.Di
 	if err != nil {
 		return err
 	}
+	return t.writeAs(ctx, id, kind, about)
+}
+
+// writeAs is write for an event whose id follows from its cause.
+func (t *directoryTx) writeAs(ctx context.Context, id string, kind event.Type, about event.Directory) error {
 	about.By, about.At = t.by, t.at.UTC()
 	e, err := event.New(kind, id, Auth, t.at, about.Workspace, about)
 	if err != nil {

@@ -27,6 +27,8 @@ const (
 	TablePlaces     = "rollout_places"
 	TableExemptions = "rollout_exemptions"
 
+	TablePostponements = "rollout_postponements"
+
 	TableOperators = "operators"
 )
 
@@ -34,7 +36,7 @@ const (
 func GuardedTables() []string {
 	return []string{
 		TableWorkspaces, TableLogins, TableFrontEnds, TableBudgets, TableFactors, TableSettings, TableInvitations, TableJoinRequests, TableGroupTests,
-		TableRemoved, TableWaves, TablePlaces, TableExemptions, TableOperators,
+		TableRemoved, TableWaves, TablePlaces, TableExemptions, TablePostponements, TableOperators,
 	}
 }
 

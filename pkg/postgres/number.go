@@ -22,6 +22,7 @@ const (
 	addressLock  lockKind = 0x61646472 // of an invited address
 	settingsLock lockKind = 0x73657474 // of a login's settings sessions
 	gatesLock    lockKind = 0x67617465 // of the gates of the roll-out
+	noticesLock  lockKind = 0x6e6f7465 // of all notices of the roll-out
 )
 
 // $1 kind, $2 name.

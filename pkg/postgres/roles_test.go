@@ -57,6 +57,8 @@ func TestP10_EachRoleDoesItsJobAndNothingElse(t *testing.T) {
 			"UPDATE rollout_exemptions SET until = 'infinity'",
 			"SELECT sent FROM channel_minutes",
 			"UPDATE channel_minutes SET verified = 0",
+			"UPDATE rollout_notices SET notice = 'moved'",
+			"UPDATE rollout_postponements SET enforce_at = 'infinity'",
 		}},
 		"verifier": {own.VerifierConfig(), []string{
 			"SELECT main_email FROM workspaces",
@@ -87,6 +89,10 @@ func TestP10_EachRoleDoesItsJobAndNothingElse(t *testing.T) {
 			"SELECT workspace FROM rollout_exemptions",
 			"DELETE FROM rollout_exemptions",
 			"INSERT INTO rollout_exemptions (workspace) VALUES ('x')",
+			"SELECT enforce_at FROM rollout_postponements",
+			"INSERT INTO rollout_postponements (workspace) VALUES ('x')",
+			"SELECT date FROM rollout_notices",
+			"INSERT INTO rollout_practices (workspace) VALUES ('x')",
 			"SELECT secret_hash FROM operators",
 		}},
 		"console": {own.ConsoleConfig(), []string{

@@ -77,11 +77,14 @@ const (
        coalesce(v.announce_at, 'epoch'), coalesce(v.grace_at, 'epoch'), coalesce(v.enforce_at, 'epoch'), coalesce(v.skips, 0),
        v.paused_at, coalesce(v.reason, ''), coalesce(v.mac_key, 0), coalesce(v.mac, ''), h.held_at, coalesce(h.reason, ''),
        x.reason, coalesce(x.requested_by, ''), coalesce(x.approved_by, ''), coalesce(x.since, 'epoch'),
-       coalesce(x.until, 'epoch'), coalesce(x.mac_key, 0), coalesce(x.mac, '')`
+       coalesce(x.until, 'epoch'), coalesce(x.mac_key, 0), coalesce(x.mac, ''),
+       y.wave, coalesce(y.grace_at, 'epoch'), coalesce(y.enforce_at, 'epoch'), coalesce(y.login, ''), coalesce(y.at, 'epoch'),
+       coalesce(y.mac_key, 0), coalesce(y.mac, '')`
 	placeJoins = `LEFT JOIN rollout_places p ON p.workspace = a.workspace
   LEFT JOIN rollout_waves v ON v.id = p.wave
   LEFT JOIN rollout_holds h ON h.wave = v.id AND h.cleared_at IS NULL
-  LEFT JOIN rollout_exemptions x ON x.workspace = a.workspace AND x.login = ''`
+  LEFT JOIN rollout_exemptions x ON x.workspace = a.workspace AND x.login = ''
+  LEFT JOIN rollout_postponements y ON y.workspace = a.workspace`
 )
 
 // placeRow is a row of placeColumns.
@@ -96,6 +99,9 @@ type placeRow struct {
 	reason    *string
 	exemption rollout.Exemption
 	exempted  rowSeal
+	postponed *string // the wave of a postponement
+	later     rollout.Postponement
+	laterSeal rowSeal
 }
 
 // fields are the places for the columns, in their order.
@@ -106,6 +112,7 @@ func (r *placeRow) fields() []any {
 		&r.held, &r.w.HeldFor,
 		&r.reason, &r.exemption.RequestedBy, &r.exemption.ApprovedBy, &r.exemption.Since, &r.exemption.Until,
 		&r.exempted.key, &r.exempted.mac,
+		&r.postponed, &r.later.GraceAt, &r.later.EnforceAt, &r.later.Login, &r.later.At, &r.laterSeal.key, &r.laterSeal.mac,
 	}
 }
 
@@ -130,6 +137,14 @@ func (r *placeRow) check(d *Directory, workspace string) (rollout.Place, error) 
 			return p, &IntegrityError{Table: TableExemptions}
 		}
 		p.Exemption = &e
+	}
+	if r.postponed != nil {
+		q := r.later
+		q.Wave = *r.postponed
+		if !r.laterSeal.fits(d.rows, TablePostponements, postponementPairs(workspace, q)) {
+			return rollout.Place{}, &IntegrityError{Table: TablePostponements}
+		}
+		p.Postponement = &q
 	}
 	return p, nil
 }
@@ -207,13 +222,23 @@ func (d *Directory) readOfLogin(ctx context.Context, tx pgx.Tx, workspace, login
 	return nil
 }
 
-// forgetRollout removes the place and the exemptions of a workspace, or those of one of its logins alone: one that is made
-// again is a new one.
+// forgetRollout removes the place of a workspace and all that belongs to it, or what is of one of its logins alone: one that is
+// made again is a new one.
 func (t *directoryTx) forgetRollout(ctx context.Context, workspace, login string) error {
-	_, err := t.tx.Exec(ctx, `DELETE FROM rollout_exemptions WHERE workspace = $1 AND ($2 = '' OR login = $2)`, workspace, login)
-	if err != nil || login != "" {
-		return err
+	for _, table := range []string{TableExemptions, "rollout_notices", "rollout_practices"} {
+		_, err := t.tx.Exec(ctx, `DELETE FROM `+table+` WHERE workspace = $1 AND ($2 = '' OR login = $2)`, workspace, login)
+		if err != nil {
+			return err
+		}
 	}
-	_, err = t.tx.Exec(ctx, `DELETE FROM rollout_places WHERE workspace = $1`, workspace)
-	return err
+	if login != "" {
+		return nil
+	}
+	for _, table := range []string{TablePlaces, TablePostponements} {
+		_, err := t.tx.Exec(ctx, `DELETE FROM `+table+` WHERE workspace = $1`, workspace)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -114,9 +114,9 @@ func (m Membership) decide(f Facts) Decision {
 	case m.MadeAt.After(m.Place.JoinedAt): // No habit is broken (product.md R2.2).
 		return Decision{Kind: Required, Why: WhyNewLogin}
 	case stage == Grace:
-		return m.Place.Wave.inGrace(f)
+		return m.Place.Dated().inGrace(f)
 	}
-	return Decision{Kind: NotRequired, Why: WhyNotYet, EnforceAt: m.Place.Wave.enforceAt()}
+	return Decision{Kind: NotRequired, Why: WhyNotYet, EnforceAt: m.Place.Dated().enforceAt()}
 }
 
 // inGrace is the decision while codes may be skipped. A browser that the login has not used lately must enter the code, or

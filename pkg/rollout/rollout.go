@@ -232,6 +232,8 @@ type Place struct {
 	Wave      *Wave
 	JoinedAt  time.Time // the wave
 	Exemption *Exemption
+	// Postponement is that of the owner; nil: none.
+	Postponement *Postponement
 }
 
 // StageAt returns the stage of the workspace: exactly one at every moment, so that the counts of all stages add up to all
@@ -243,5 +245,5 @@ func (p Place) StageAt(now time.Time) Stage {
 	case p.Wave == nil:
 		return Enforced
 	}
-	return p.Wave.StageAt(now)
+	return p.Dated().StageAt(now)
 }

@@ -84,6 +84,10 @@ type Content struct {
 	// Link is the one address of our own that a notice may hold, and Until when that ends.
 	Link  string    `json:"link,omitempty"`
 	Until time.Time `json:"until,omitzero"`
+	// Date is the one that a notice of the roll-out tells, and Used how many of the People of the workspace have used a code.
+	Date   time.Time `json:"date,omitzero"`
+	Used   int       `json:"used,omitempty"`
+	People int       `json:"people,omitempty"`
 }
 
 // Seal returns the envelope of the content under the active key.

@@ -194,7 +194,7 @@ func (p *Process) write(notice string, c seal.Content) (message.Message, error) 
 		return p.cfg.Renderer.RenderNotice(message.Notice{
 			Kind: notice, At: c.CreatedAt, Reference: c.Reference, Workspace: c.Workspace, Locale: c.Locale,
 			Owner: c.Owner, Label: c.Label, Name: c.Name, To: c.To, Ending: c.Ending, Browser: c.Browser, System: c.System,
-			Link: c.Link, Until: c.Until,
+			Link: c.Link, Until: c.Until, Date: c.Date, Used: c.Used, People: c.People,
 		})
 	}
 	return p.cfg.Renderer.Render(message.Facts{

@@ -155,6 +155,12 @@ func sample(kind string, form message.NoticeForm, language string) message.Notic
 	if form.Routed {
 		n.To, n.Ending = "sms", "48"
 	}
+	if form.Dated {
+		n.Date = at.AddDate(0, 0, 14)
+	}
+	if form.Counted {
+		n.Used, n.People = 4, 5
+	}
 	if form.Link {
 		n.Link, n.Until = "https://sign-in.lanternbird.com/page?of=AQEjRWeJq83vEjRWeJq83vEjRWeJq83v", at.AddDate(0, 0, 7)
 	}

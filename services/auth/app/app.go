@@ -197,8 +197,8 @@ func (a *App) tell(ctx context.Context, f *front.Front) error {
 	teller, err := notice.New(notice.Config{
 		Changes: a.consumer(event.StreamDirectory), Codes: a.consumer(event.StreamOutcomes),
 		Publisher: a.bus, Directory: postgres.NewDirectory(a.db, a.rows), Address: a.keys.Address,
-		Channels: a.keys.Channels, MayText: a.decisions().MayText, Link: a.link, Alarm: f.Alarm, Clock: time.Now,
-		Log: a.tel.Log, Metrics: a.tel.Registry,
+		Channels: a.keys.Channels, MayText: a.decisions().MayText, Link: a.link, PerMinute: a.cfg.RolloutNotices,
+		Alarm: f.Alarm, Clock: time.Now, Log: a.tel.Log, Metrics: a.tel.Registry,
 	})
 	if err != nil {
 		return err

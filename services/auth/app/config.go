@@ -13,6 +13,7 @@ import (
 	"doorcode/pkg/limit"
 	"doorcode/pkg/otp"
 	"doorcode/pkg/phone"
+	"doorcode/services/auth/internal/notice"
 	"doorcode/services/auth/internal/pages"
 )
 
@@ -80,6 +81,9 @@ type Config struct {
 	// How many challenges are followed by open connections.
 	EventStreams int `env:"DOORCODE_AUTH_EVENT_STREAMS" envDefault:"1000" help:"Event streams that one replica keeps open, at most 100000."`
 
+	// How fast people are told of the roll-out: a sender that nobody knows yet is trusted with few mails (product.md R4.16).
+	RolloutNotices int `env:"DOORCODE_AUTH_ROLLOUT_NOTICES_MINUTE" envDefault:"300" help:"Mails about the roll-out that are ordered within a minute, over all replicas, at most 100000."`
+
 	// How many requests of front-ends on NATS are worked on at once; more are answered 503.
 	NATSWorkers int `env:"DOORCODE_AUTH_NATS_WORKERS" envDefault:"32" help:"Requests over NATS that one replica works on at once, at most 1000."`
 }
@@ -112,6 +116,7 @@ func (c Config) Validate() error {
 		{"DOORCODE_AUTH_SMS_DAILY_CAP", c.SMSDailyCap, 0, limit.MaxSpend},
 		{"DOORCODE_AUTH_CREATES_PER_CLIENT_MINUTE", c.CreatesPerClient, 1, 600},
 		{"DOORCODE_AUTH_EVENT_STREAMS", c.EventStreams, 1, 100_000},
+		{"DOORCODE_AUTH_ROLLOUT_NOTICES_MINUTE", c.RolloutNotices, 1, notice.MaxPerMinute},
 		{"DOORCODE_AUTH_NATS_WORKERS", c.NATSWorkers, 1, 1000},
 		{"DOORCODE_AUTH_CREATES_PER_SECOND", c.CreatesPerSecond, 1, 100_000},
 	} {

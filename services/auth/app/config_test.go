@@ -50,6 +50,7 @@ func limits() map[string]bounds {
 		"SMS_DAILY_CAP":                {0, 5000, func(c app.Config) int64 { return int64(c.SMSDailyCap) }},
 		"CREATES_PER_CLIENT_MINUTE":    {1, 600, func(c app.Config) int64 { return int64(c.CreatesPerClient) }},
 		"CREATES_PER_SECOND":           {1, 100_000, func(c app.Config) int64 { return int64(c.CreatesPerSecond) }},
+		"ROLLOUT_NOTICES_MINUTE":       {1, 100_000, func(c app.Config) int64 { return int64(c.RolloutNotices) }},
 		"EVENT_STREAMS":                {1, 100_000, func(c app.Config) int64 { return int64(c.EventStreams) }},
 		"NATS_WORKERS":                 {1, 1000, func(c app.Config) int64 { return int64(c.NATSWorkers) }},
 		"CODE_DIGITS":                  {6, 10, func(c app.Config) int64 { return int64(c.CodeDigits) }},

@@ -24,8 +24,8 @@ type Question struct {
 	Workspace string
 	// Login is a login of the workspace. A proof may name one that is none yet (account.NewPseudo), which has a budget.
 	Login   string
-	Purpose challenge.Purpose // approval or proof
-	// Route is where a proof goes, and nil for an approval. Its recipient is valid: an address, or a number in E.164.
+	Purpose challenge.Purpose // approval, proof or practice
+	// Route is where a proof goes, and nil for the others, which go to the routes of the login. Its recipient is valid: an address, or a number in E.164.
 	Route *account.Route
 	// About stands in the message; it is one of the purpose's.
 	About challenge.About

@@ -44,6 +44,7 @@ func (t *Teller) draft(c cause, s story, r account.Route) (event.Event, event.No
 		Recipient: r.Recipient, Workspace: s.workspace, Reference: p.SupportReference, Locale: p.Locale,
 		CreatedAt: c.Time, ExpiresAt: p.NotAfter, Owner: r.Owner,
 		Label: s.label, Name: s.name, To: s.channel, Ending: s.ending, Browser: s.browser, System: s.system, Link: s.link, Until: s.until,
+		Date: s.date, Used: s.used, People: s.people,
 	})
 	if err != nil {
 		return event.Event{}, event.Notice{}, err

@@ -22,7 +22,8 @@ type story struct {
 	// The rest is what the words of the kind show beside what all notices have; see message.Notice.
 	label, name, channel, ending, browser, system string
 	link                                          string
-	until                                         time.Time
+	until, date                                   time.Time
+	used, people                                  int
 	// reference is the support reference, when what is told of has one already.
 	reference string
 }
@@ -54,6 +55,7 @@ func (t *Teller) kinds() map[event.Type]kind {
 		event.FactorReverted:     {event.NoticeFactorChanged, t.factorReverted},
 		event.LoginRemoved:       {event.NoticeLoginRemoved, t.removed},
 		event.ChallengeApproved:  {event.NoticeCodeUsed, t.used},
+		event.RolloutOrdered:     {event.NoticeRolloutAnnounced, t.onItsWay}, // The event says which of those it is.
 	}
 }
 
@@ -123,7 +125,8 @@ func (t *Teller) gone(ctx context.Context, err error) error {
 	var broken *postgres.IntegrityError
 	switch {
 	case errors.Is(err, postgres.ErrNoWorkspace), errors.Is(err, postgres.ErrNoInvitation), errors.Is(err, postgres.ErrNoRequest),
-		errors.Is(err, postgres.ErrNoFactorChange), errors.Is(err, postgres.ErrNoRemoval), errors.Is(err, postgres.ErrNoChallenge):
+		errors.Is(err, postgres.ErrNoFactorChange), errors.Is(err, postgres.ErrNoRemoval), errors.Is(err, postgres.ErrNoChallenge),
+		errors.Is(err, postgres.ErrNoRolloutNotice):
 		return nobody(resultRemoved)
 	case errors.As(err, &broken):
 		t.cfg.Alarm(ctx, broken.Table)

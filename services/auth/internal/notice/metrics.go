@@ -26,6 +26,7 @@ const (
 const (
 	askedConsumer = "consumer" // it is missing, is not as it should be, or gives nothing
 	askedRest     = "rest"     // the directory, or the bus for an order
+	askedRollout  = "rollout"  // the directory, for what is due of the roll-out
 )
 
 // results is the closed set of a metric's label.
@@ -59,7 +60,7 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			m.notices.WithLabelValues(kind, result)
 		}
 	}
-	for _, asked := range []string{askedConsumer, askedRest} {
+	for _, asked := range []string{askedConsumer, askedRest, askedRollout} {
 		m.backOff.WithLabelValues(asked)
 	}
 	err := telemetry.Register(reg, m.notices, m.backOff, m.dead)

@@ -41,6 +41,10 @@ func (d directory) Addressee(context.Context, string, string) (postgres.Addresse
 	}, nil
 }
 
+func (d directory) OrderNotices(context.Context, string, int) (postgres.NoticePass, error) {
+	return postgres.NoticePass{Busy: true}, nil
+}
+
 // broken is a bus on which one subject cannot be published for now.
 type broken struct {
 	*bus.Conn
@@ -72,8 +76,8 @@ func run(t *testing.T, publisher *broken, locked time.Time) {
 		Publisher: publisher, Directory: directory{locked: locked}, Address: ring,
 		Channels: map[string]*keyring.Ring{account.SMS: ring, account.Email: ring},
 		MayText:  func(account.Login, []string) bool { return true }, Alarm: func(context.Context, string) {},
-		Link:  func(l ticket.Link) string { return "https://sign-in.example.com" + l.Address(ring) },
-		Clock: time.Now, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
+		Link:      func(l ticket.Link) string { return "https://sign-in.example.com" + l.Address(ring) },
+		PerMinute: 1, Clock: time.Now, Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
 	})
 	if err != nil {
 		t.Fatal(err)

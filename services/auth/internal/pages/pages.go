@@ -73,6 +73,7 @@ func Add(cfg Config) error {
 	s.Add("GET", "/prompt/{page}/events", h.within(h.events)) // It lasts as long as the challenge.
 	h.invitations()
 	h.undos()
+	h.readies()
 	return nil
 }
 

@@ -18,6 +18,8 @@ const (
 	LinkInvitation LinkKind = "invitation"
 	// LinkUndo leads to a change of a factor, where it is undone.
 	LinkUndo LinkKind = "undo"
+	// LinkReady leads to how far a workspace is on its way to codes, for the login that it names.
+	LinkReady LinkKind = "get-ready"
 )
 
 // Link names one thing that whoever reads a mail may look at and, by a button there, act on. Nothing of it is stored: it
