@@ -94,3 +94,18 @@ func mailRoutes(w Workspace, l Login) []Route {
 	}
 	return nil
 }
+
+// Mailboxes lists where somebody who runs a workspace is told of what concerns
+// all of it: at their own address, and the owner at the main one as well, each
+// once and by mail alone.
+func Mailboxes(w Workspace, l Login) []Route {
+	var all []Route
+	if l.Email != "" {
+		all = append(all, Route{Channel: Email, Recipient: l.Email})
+	}
+	owns := l.ID != "" && l.ID == w.Owner
+	if owns && w.MainEmail != "" && CompareForm(w.MainEmail) != CompareForm(l.Email) {
+		all = append(all, Route{Channel: Email, Recipient: w.MainEmail, Group: w.GroupAddress})
+	}
+	return all
+}

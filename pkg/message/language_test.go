@@ -388,16 +388,21 @@ func TestSEC35_ANoticeRefusesFactsOfNoClosedForm(t *testing.T) {
 		}
 	}
 	for name, n := range map[string]Notice{
-		"a lock with a label":   func() Notice { n := sample(event.NoticeLoginLocked, "en"); n.Label = "KTM"; return n }(),
-		"a used code of none":   func() Notice { n := sample(event.NoticeCodeUsed, "en"); n.Label = ""; return n }(),
-		"a label of digits":     func() Notice { n := sample(event.NoticeCodeUsed, "en"); n.Label = "482"; return n }(),
-		"a label like a code":   func() Notice { n := sample(event.NoticeCodeUsed, "en"); n.Label = "482917"; return n }(),
-		"a label of two lines":  func() Notice { n := sample(event.NoticeCodeUsed, "en"); n.Label = "K\nM"; return n }(),
-		"a lock with a link":    func() Notice { n := sample(event.NoticeInvited, "en"); n.Kind = event.NoticeLoginLocked; return n }(),
-		"a request of nobody":   func() Notice { n := sample(event.NoticeJoinRequested, "en"); n.Name = ""; return n }(),
-		"a change to nowhere":   func() Notice { n := sample(event.NoticeFactorChanged, "en"); n.To, n.Ending = "", ""; return n }(),
-		"an invitation alone":   func() Notice { n := sample(event.NoticeInvited, "en"); n.Link = ""; return n }(),
-		"an owner's invitation": func() Notice { n := sample(event.NoticeInvited, "en"); n.Owner = true; return n }(),
+		"a lock with a label":    func() Notice { n := sample(event.NoticeLoginLocked, "en"); n.Label = "KTM"; return n }(),
+		"a used code of none":    func() Notice { n := sample(event.NoticeCodeUsed, "en"); n.Label = ""; return n }(),
+		"a label of digits":      func() Notice { n := sample(event.NoticeCodeUsed, "en"); n.Label = "482"; return n }(),
+		"a label like a code":    func() Notice { n := sample(event.NoticeCodeUsed, "en"); n.Label = "482917"; return n }(),
+		"a label of two lines":   func() Notice { n := sample(event.NoticeCodeUsed, "en"); n.Label = "K\nM"; return n }(),
+		"a lock with a link":     func() Notice { n := sample(event.NoticeInvited, "en"); n.Kind = event.NoticeLoginLocked; return n }(),
+		"a request of nobody":    func() Notice { n := sample(event.NoticeJoinRequested, "en"); n.Name = ""; return n }(),
+		"a change to nowhere":    func() Notice { n := sample(event.NoticeFactorChanged, "en"); n.To, n.Ending = "", ""; return n }(),
+		"an invitation alone":    func() Notice { n := sample(event.NoticeInvited, "en"); n.Link = ""; return n }(),
+		"a reminder of no date":  func() Notice { n := sample(event.NoticeRolloutReminded, "en"); n.Date = time.Time{}; return n }(),
+		"a lock with a date":     func() Notice { n := sample(event.NoticeLoginLocked, "en"); n.Date = n.At; return n }(),
+		"a reminder that counts": func() Notice { n := sample(event.NoticeRolloutReminded, "en"); n.People = 2; return n }(),
+		"more than all of them":  func() Notice { n := sample(event.NoticeRolloutEnforced, "en"); n.Used = 6; return n }(),
+		"fewer than nobody":      func() Notice { n := sample(event.NoticeRolloutEnforced, "en"); n.Used = -1; return n }(),
+		"an owner's invitation":  func() Notice { n := sample(event.NoticeInvited, "en"); n.Owner = true; return n }(),
 	} {
 		m, err := renderer(t, "Lanternbird").RenderNotice(n)
 		if !errors.Is(err, ErrFacts) || m != (Message{}) {

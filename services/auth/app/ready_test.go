@@ -155,3 +155,31 @@ func TestReady_APracticeCodeLetsNobodyInAndALinkMovesNoDateButTheOwners(t *testi
 		t.Errorf("who does not run the workspace any more sees %d", status)
 	}
 }
+
+// Whoever runs a workspace on its way comes to that page from the Security settings, too; a member does not.
+func TestReady_IsReachedFromTheSecuritySettings(t *testing.T) {
+	t.Parallel()
+	s := play(t, nil)
+	page := func(login string) string {
+		p := s.person(t)
+		p.open(s.settings(t, login, nil))
+		return p.body
+	}
+	if strings.Contains(page("anna"), "/get-ready?of=") {
+		t.Error("a workspace in no wave is on its way")
+	}
+	s.announce(t)
+	shown := page("anna")
+	link := regexp.MustCompile(`href="(/get-ready\?of=[A-Za-z0-9_-]+)"`).FindStringSubmatch(shown)
+	if link == nil {
+		t.Fatalf("there is no way:\n%s", shown)
+	}
+	p := s.person(t)
+	res := p.ask(http.MethodGet, s.pages.URL+link[1], nil, nil)
+	if res.StatusCode != 200 || !strings.Contains(p.body, "Get ready for codes") {
+		t.Errorf("it leads to %d:\n%s", res.StatusCode, p.body)
+	}
+	if strings.Contains(page("bert"), "/get-ready?of=") {
+		t.Error("a member is shown the way")
+	}
+}

@@ -111,7 +111,9 @@ const usage = `doorcodectl, the commands of doorcode's operator
   doorcodectl rollout end-exemption -workspace W [-login L] -operator NAME
                                            end that at once
   doorcodectl rollout show [-workspace W]  show the waves and how many workspaces stand in each stage; or the stage of
-                                           one, and why
+                                           one, why, and what its people were told
+  doorcodectl rollout preview-notices -wave ID
+                                           count the mails that the notices of a wave are, and send none
   doorcodectl rollout simulate [-plan FILE] [-synthetic N [-seed S]] [-from T] [-days D] [-no-texts] [-sms-cap N] [-mails-per-hour N]
                                            play a plan, or the waves that there are, and change nothing: by day (UTC) who
                                            stands where, what sign-ins need, the load by the hour, and who would be
@@ -213,6 +215,7 @@ func run(ctx context.Context, args, environ []string, out, errOut io.Writer) err
 		{"rollout exempt", command.exempt},
 		{"rollout end-exemption", command.endExemption},
 		{"rollout show", command.showRollout},
+		{"rollout preview-notices", command.previewNotices},
 		{"rollout simulate", command.simulateRollout},
 		{"challenge show", command.showChallenge},
 		{"audit export", command.exportAudit},

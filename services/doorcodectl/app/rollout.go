@@ -155,7 +155,7 @@ func (c command) putWave(ctx context.Context, args []string) error {
 		switch {
 		case w.Made:
 			c.sayWave(w, "made")
-			c.printf("doorcode does not tell its people: the announcement is yours to send\n")
+			c.printf("auth tells the owners and administrators, by mail, from the announcement on; rollout preview-notices counts the mails\n")
 		case w.Wave == w.Before:
 			c.sayWave(w, "it is so already")
 		default:

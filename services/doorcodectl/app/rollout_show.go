@@ -145,6 +145,7 @@ func (c command) showPlace(ctx context.Context, d *postgres.Directory, workspace
 	default:
 		c.printf("wave %s: %s\n", s.Place.Wave.ID, describe(*s.Place.Wave, s.At))
 		c.printf("it joined %s: a login that was made later needs a code\n", stamp(s.Place.JoinedAt))
+		c.showPostponement(s.Place)
 	}
 	if s.Place.Exemption != nil {
 		c.printf("exempt %s%s\n", describeExemption(*s.Place.Exemption), over(*s.Place.Exemption, s.At))
@@ -156,7 +157,7 @@ func (c command) showPlace(ctx context.Context, d *postgres.Directory, workspace
 		}
 		c.printf("login %s: exempt %s%s\n", plain(l.Login), describeExemption(l.Exemption), over(l.Exemption, s.At))
 	}
-	return nil
+	return c.showTold(ctx, d, workspace)
 }
 
 // over says of an exemption that has ended that it has.

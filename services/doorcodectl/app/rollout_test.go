@@ -109,7 +109,7 @@ func TestRollout_GoesFromTheFirstWaveToEnforcement(t *testing.T) {
 	contains(t, r.shows(t), "scheduled 0\n", "enforced 3\n", "all workspaces 3\n")
 	contains(t, r.shows(t, "-workspace", "acme"), "acme: enforced\n", "in no wave")
 
-	contains(t, r.says(t, "wave -id pilot -announce "+in(2)+" -grace "+in(9)+" -enforce "+in(16)), "pilot: made; scheduled; announced ", "3 skips", "yours to send")
+	contains(t, r.says(t, "wave -id pilot -announce "+in(2)+" -grace "+in(9)+" -enforce "+in(16)), "pilot: made; scheduled; announced ", "3 skips", "auth tells the owners and administrators")
 	list := r.list(t, r.do(t, "rollout", "join", "-wave", "pilot", "-workspaces", r.list(t, "globex\nacme\n"), "-preview"))
 	if data := string(read(t, list)); !strings.HasPrefix(data, "acme\nglobex\n# pilot: 2 workspaces would join, SHA-256 ") {
 		t.Errorf("the preview is %q", data)
@@ -284,5 +284,48 @@ func TestRollout_ShowsGatesAndHasAHeldWaveGoOn(t *testing.T) {
 	contains(t, r.says(t, "resume -wave one -reason", "the provider was changed"), "one: goes on; scheduled; ")
 	if got := r.shows(t); strings.Contains(got, held) {
 		t.Errorf("it goes on, and shows %s", got)
+	}
+}
+
+// What people were told, what the owner was promised, and how many mails a wave is, counted and not guessed.
+func TestRollout_CountsItsMailsAndShowsWhatWasTold(t *testing.T) {
+	t.Parallel()
+	r := rollOut(t, "acme", "globex", "initech")
+	r.says(t, "wave -id one -announce "+in(2)+" -grace "+in(9)+" -enforce "+in(16))
+	r.says(t, "join -wave one -percent 100")
+	for _, l := range []account.Login{
+		{Workspace: "acme", ID: "ada", Email: "ada@acme.example", Role: account.Administrator},
+		{Workspace: "acme", ID: "mia", Email: "mia@acme.example", Role: account.Member},
+		{Workspace: "globex", ID: "anna", Email: "anna@globex.example", Role: account.Owner},
+	} {
+		_, err := r.directory.PutLogin(t.Context(), postgres.Change{By: "front"}, l)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	err := r.directory.RemoveLogin(t.Context(), postgres.Change{By: "front"}, "initech", "anna")
+	if err != nil {
+		t.Fatal(err)
+	}
+	preview := func() string { return r.do(t, "rollout", "preview-notices", "-wave", "one") }
+	contains(t, preview(), "one: 3 workspaces", "announced: 4 mails to 3 people\nreminded: 4 mails to 3 people\ngrace: 4 mails", "nobody can be told in 1 workspaces")
+	r.refused(t, 1, "unknown wave", "rollout", "preview-notices", "-wave", "two")
+	r.refused(t, 2, "-wave is missing", "rollout", "preview-notices")
+
+	r.age(t, "one", 3*day)
+	_, err = r.directory.OrderNotices(t.Context(), "", 100)
+	if err == nil {
+		_, err = r.directory.Postpone(t.Context(), postgres.Change{By: "front"}, "acme", "anna")
+	}
+	if err == nil {
+		err = r.directory.Practised(t.Context(), postgres.Change{By: "front"}, "acme", "ada", "c", []byte("hash"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	contains(t, preview(), "announced: 4 mails to 3 people\nreminded: 3 mails to 2 people\n")
+	contains(t, r.shows(t, "-workspace", "acme"), "its owner anna moved the date by a week on ", "login ada was told on ", "login anna was told on ", ": announced, ")
+	if text := r.shows(t, "-workspace", "globex"); strings.Contains(text, "moved the date") {
+		t.Errorf("of another workspace: %s", text)
 	}
 }

@@ -46,6 +46,9 @@ type Overview struct {
 	Routes  []ShownRoute // where codes go: the first is the one of a sign-in; none: nowhere
 	SignIns []postgres.SignIn
 	Use     account.Use // within thirty days
+	// Ready is the address of the page on which the workspace gets ready for codes; empty: the login does not run it, or it is
+	// in no wave.
+	Ready string
 }
 
 // Overview returns what Security settings show of the session's login.
@@ -65,5 +68,6 @@ func (f *Front) Overview(ctx context.Context, s Session) (Overview, error) {
 		return Overview{}, f.translate(ctx, err)
 	}
 	o.Use = uses[s.Login.ID]
-	return o, nil
+	o.Ready, err = f.readyAddress(ctx, s)
+	return o, err
 }

@@ -71,6 +71,25 @@ func (f *Front) Ready(ctx context.Context, l ticket.Link) (Ready, error) {
 	return f.showReady(r, me), nil
 }
 
+// readyVisit is how long the way from the Security settings to that page is open.
+const readyVisit = time.Hour
+
+// readyAddress is the address of that page for the login of a session, or nothing.
+func (f *Front) readyAddress(ctx context.Context, s Session) (string, error) {
+	if s.Login.Role != account.Owner && s.Login.Role != account.Administrator {
+		return "", nil
+	}
+	at, err := f.directory.StageOf(ctx, s.Login.Workspace)
+	if err != nil {
+		return "", f.translate(ctx, err)
+	}
+	if at.Place.Wave == nil {
+		return "", nil
+	}
+	l := ticket.Link{Kind: ticket.LinkReady, Workspace: s.Login.Workspace, ID: s.Login.ID, Until: f.clock().Add(readyVisit)}
+	return l.Address(f.keys.Handle), nil
+}
+
 // readiness reads what a link leads to.
 func (f *Front) readiness(ctx context.Context, l ticket.Link) (postgres.Readiness, account.Login, error) {
 	if !f.clock().Before(l.Until) {

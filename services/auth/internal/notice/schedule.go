@@ -64,13 +64,7 @@ func (t *Teller) onItsWay(ctx context.Context, c cause) (story, error) {
 	if kind == event.NoticeRolloutEnforced {
 		s.used, s.people = n.Used, n.People
 	}
-	if a.Login.Email != "" {
-		s.to = append(s.to, account.Route{Channel: account.Email, Recipient: a.Login.Email})
-	}
-	owns := a.Workspace.Owner == c.Login
-	if owns && a.Workspace.MainEmail != "" && account.CompareForm(a.Workspace.MainEmail) != account.CompareForm(a.Login.Email) {
-		s.to = append(s.to, account.Route{Channel: account.Email, Recipient: a.Workspace.MainEmail})
-	}
+	s.to = account.Mailboxes(a.Workspace, a.Login)
 	until := c.Time
 	if n.Said.Date.After(until) {
 		until = n.Said.Date
