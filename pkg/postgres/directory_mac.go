@@ -26,6 +26,7 @@ const (
 	TableWaves      = "rollout_waves"
 	TablePlaces     = "rollout_places"
 	TableExemptions = "rollout_exemptions"
+	TableStepBacks  = "rollout_step_backs"
 
 	TablePostponements = "rollout_postponements"
 
@@ -36,7 +37,7 @@ const (
 func GuardedTables() []string {
 	return []string{
 		TableWorkspaces, TableLogins, TableFrontEnds, TableBudgets, TableFactors, TableSettings, TableInvitations, TableJoinRequests, TableGroupTests,
-		TableRemoved, TableWaves, TablePlaces, TableExemptions, TablePostponements, TableOperators,
+		TableRemoved, TableWaves, TablePlaces, TableExemptions, TableStepBacks, TablePostponements, TableOperators,
 	}
 }
 

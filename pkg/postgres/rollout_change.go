@@ -20,6 +20,8 @@ const (
 	WaveMoved        = "rollout.v1.wave_moved"
 	WavePaused       = "rollout.v1.wave_paused"
 	WaveResumed      = "rollout.v1.wave_resumed"
+	StepBackAsked    = "rollout.v1.step_back_requested" // a wave shall go back to grace; nothing has changed yet
+	WaveSteppedBack  = "rollout.v1.wave_stepped_back"
 	WorkspacesJoined = "rollout.v1.workspaces_joined" // how many joined a wave at once, and the sum of their ids
 	WorkspacesLeft   = "rollout.v1.workspaces_left"
 	WorkspaceJoined  = "rollout.v1.joined" // one of them
@@ -224,8 +226,19 @@ func (t *rolloutTx) makeWave(ctx context.Context, id string, wish func(rollout.W
 	return WaveChange{Wave: w, At: t.at, Made: true}, t.record(ctx, WaveMade, "", "", waveDetail(w))
 }
 
-// rewriteWave stores a wave that was locked with a fresh MAC, and puts both on record.
+// rewriteWave stores a wave that was locked, and puts both on record.
 func (t *rolloutTx) rewriteWave(ctx context.Context, kind string, before, w rollout.Wave) error {
+	err := t.storeWave(ctx, before, w)
+	if err != nil {
+		return err
+	}
+	detail := waveDetail(w)
+	detail["before"] = waveDetail(before)
+	return t.record(ctx, kind, "", "", detail)
+}
+
+// storeWave stores a wave that was locked with a fresh MAC. A hold of the gates that it has no more is cleared.
+func (t *rolloutTx) storeWave(ctx context.Context, before, w rollout.Wave) error {
 	s := sealRow(t.rows, TableWaves, wavePairs(w))
 	_, err := t.tx.Exec(ctx, `
 		UPDATE rollout_waves SET announce_at = $2, grace_at = $3, enforce_at = $4, skips = $5, paused_at = $6, reason = $7, mac_key = $8, mac = $9
@@ -234,12 +247,7 @@ func (t *rolloutTx) rewriteWave(ctx context.Context, kind string, before, w roll
 	if err == nil && !before.HeldAt.IsZero() && w.HeldAt.IsZero() {
 		_, err = t.tx.Exec(ctx, `UPDATE rollout_holds SET cleared_at = $2 WHERE wave = $1 AND cleared_at IS NULL`, w.ID, t.at)
 	}
-	if err != nil {
-		return err
-	}
-	detail := waveDetail(w)
-	detail["before"] = waveDetail(before)
-	return t.record(ctx, kind, "", "", detail)
+	return err
 }
 
 // waveDetail is what a record tells of a wave.

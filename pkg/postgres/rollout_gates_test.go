@@ -127,6 +127,7 @@ func TestJudgeGates_MeasuresMailsByTheirReports(t *testing.T) {
 	says(t, r, rollout.Bounces, rollout.Open, "bounces 0 % of 20 mails")
 	says(t, r, rollout.Fallback, rollout.Failed, "6.25 % of 32 sign-ins by text message ended on e-mail")
 	g.signIns(t, "gone", 2, time.Hour, "expired", "email", "email")
+	g.reports(t, "gone", "deferred", "unreachable", time.Second) // how long it took is of no interest
 	g.reports(t, "gone", "failed", "invalid_recipient", 3*time.Second)
 	g.signIns(t, "blocked", 2, time.Hour, "expired", "email", "email")
 	g.reports(t, "blocked", "failed", "rejected", 3*time.Second)
@@ -139,6 +140,9 @@ func TestJudgeGates_MeasuresMailsByTheirReports(t *testing.T) {
 	r = g.judge(t)
 	says(t, r, rollout.Bounces, rollout.Failed, "bounces 11.11 % of 27 mails")
 	says(t, r, rollout.TimeToCode, rollout.Failed, "time to code median 4.0 s and 95th percentile 600.")
+	if v := r.Verdicts[1]; !strings.Contains(v.Sentence, " of 23 mails ") {
+		t.Errorf("timed: %s", v.Sentence)
+	}
 }
 
 // R4.12: a failed gate pauses who would move on, by itself, on record once, and a person alone has it go on.
@@ -159,7 +163,13 @@ func TestJudgeGates_HoldsWhoWouldMoveOnUntilAPersonSaysOtherwise(t *testing.T) {
 	}
 	g.count1(t, 1, `SELECT count(*) FROM rollout_holds WHERE wave = 'next' AND cleared_at IS NULL AND gates = '{verified_share,stuck_logins}'`)
 	g.count1(t, 1, `SELECT count(*) FROM rollout_holds`)
-	r := g.judge(t)
+	g.count1(t, 1, `SELECT count(DISTINCT judged_at) FROM rollout_gates`)
+	g.db.Exec(t, `UPDATE rollout_gates SET sentence = 'as it was read'`)
+	r, err := g.verifier.JudgeGates(t.Context(), g.limits)
+	if err != nil || r.Verdicts[0].Sentence != "as it was read" {
+		t.Errorf("judged again within the minute: %+v, %v", r, err)
+	}
+	r = g.judge(t)
 	if len(r.Held) != 0 || r.Holding != 1 {
 		t.Errorf("again %+v", r)
 	}

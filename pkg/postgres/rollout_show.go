@@ -32,6 +32,9 @@ type WaveStanding struct {
 	Wave       rollout.Wave
 	Workspaces int
 	Broken     bool // the row of the wave is not as it was written: its workspaces are enforced
+	// StepBack is what is to be known of one: it waits for the second person, or the wave is in the grace that it gave. Nil for
+	// none.
+	StepBack *rollout.StepBack
 }
 
 // placesSQL: $1 the last workspace of the page before, $2 limit.
@@ -75,7 +78,10 @@ func (d *Directory) readWaves(ctx context.Context, tx pgx.Tx, r *Rollout) error 
 		w, intact, err := scanWave(d.rows, row)
 		return WaveStanding{Wave: w, Broken: !intact}, err
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	return d.readStepBacks(ctx, tx, r)
 }
 
 // countStages counts workspaces by stage and by wave, page by page.

@@ -158,7 +158,7 @@ func (m rolloutMachine) step(t *rapid.T) {
 	ctx, o := m.t.Context(), robin()
 	wave, workspace := rapid.SampledFrom(machineWaves).Draw(t, "wave"), rapid.SampledFrom(machinePlaces).Draw(t, "workspace")
 	days := time.Duration(rapid.IntRange(1, 12).Draw(t, "days")) * day
-	switch rapid.SampledFrom([]string{"put", "age", "pause", "hold", "resume", "join", "share", "leave", "exempt", "end", "edit", "remove", "make"}).Draw(t, "act") {
+	switch rapid.SampledFrom([]string{"put", "age", "pause", "hold", "resume", "step back", "join", "share", "leave", "exempt", "end", "edit", "remove", "make"}).Draw(t, "act") {
 	case "put":
 		_, _ = m.owner.PutWave(ctx, o, wave, dated(time.Now().Add(days)))
 	case "age":
@@ -167,6 +167,9 @@ func (m rolloutMachine) step(t *rapid.T) {
 		_, _ = m.owner.PauseWave(ctx, o, wave)
 	case "hold":
 		m.db.Exec(m.t, `SELECT hold_waves(ARRAY[$1], '{bounce}', 'a gate failed', '{}')`, wave)
+	case "step back":
+		_, _ = m.owner.AskStepBack(ctx, order("kim"), wave, time.Now().Add(days), 0)
+		_, _, _ = m.owner.ApproveStepBack(ctx, order("sam"), wave)
 	case "resume":
 		_, _ = m.owner.ResumeWave(ctx, o, wave)
 	case "join":

@@ -90,7 +90,7 @@ const usage = `doorcodectl, the commands of doorcode's operator
                                            make a wave of workspaces that come to codes together, or move the one that
                                            is there: what no flag names stays. T is a time with its zone, such as
                                            2026-09-01T09:00:00+02:00. From the announcement on dates move later alone.
-                                           Telling its people is yours to do
+                                           Its people are told by mail from then on
   doorcodectl rollout join -wave ID -operator NAME (-workspaces FILE | -percent P) [-preview]
                                            put workspaces into a wave until it is announced: those of a file, an id a
                                            line, - for the standard input; or of those in no wave P per cent, of which
@@ -103,6 +103,12 @@ const usage = `doorcodectl, the commands of doorcode's operator
   doorcodectl rollout resume -wave ID -operator NAME [-reason R]
                                            let it go on, later by as long as the pause was. When a gate holds it, R is
                                            needed, and those gates do not hold it again within a day
+  doorcodectl rollout step-back -wave ID -operator A -reason R -grace-until T [-skips N]
+                                           ask for an enforced wave to go back to grace until T, at most 30 days; with
+                                           N skips of each login in all if it had fewer: those that were used stay used
+  doorcodectl rollout step-back -wave ID -operator B -approve
+                                           approve it within a day. A and B are two people; each command is on record
+                                           with its login to the database
   doorcodectl rollout gates                show what the gates showed last, by which figures, and which waves they hold
   doorcodectl rollout exempt -workspace W [-login L] -reason R -for DURATION -requested-by A -approved-by B -operator NAME
                                            let a workspace, or one login, be without codes for at most 2160h, or 72h
@@ -212,6 +218,7 @@ func run(ctx context.Context, args, environ []string, out, errOut io.Writer) err
 		{"rollout pause", command.pauseWave},
 		{"rollout resume", command.resumeWave},
 		{"rollout gates", command.showGates},
+		{"rollout step-back", command.stepBack},
 		{"rollout exempt", command.exempt},
 		{"rollout end-exemption", command.endExemption},
 		{"rollout show", command.showRollout},

@@ -92,18 +92,23 @@ type waveWish struct {
 	skips                    *int
 }
 
+// timeFlag adds a flag that is a time.
+func timeFlag(set *flag.FlagSet, name string, to *time.Time) {
+	set.Func(name, "a time with its zone", func(s string) error {
+		at, err := time.Parse(time.RFC3339, s)
+		if err != nil {
+			return errors.New("a time has a date, a time of day and a zone, such as 2026-09-01T09:00:00+02:00")
+		}
+		*to = at
+		return nil
+	})
+}
+
 // waveWishes adds the flags of a wish to a set.
 func waveWishes(set *flag.FlagSet) *waveWish {
 	w := &waveWish{}
 	for name, date := range map[string]*time.Time{"announce": &w.announce, "grace": &w.grace, "enforce": &w.enforce} {
-		set.Func(name, "a time with its zone", func(s string) error {
-			at, err := time.Parse(time.RFC3339, s)
-			if err != nil {
-				return errors.New("a time has a date, a time of day and a zone, such as 2026-09-01T09:00:00+02:00")
-			}
-			*date = at
-			return nil
-		})
+		timeFlag(set, name, date)
 	}
 	set.Func("skips", "how often a login may go on without its code", func(s string) error {
 		skips, err := strconv.Atoi(s)

@@ -76,7 +76,11 @@ func remark(w postgres.WaveStanding) string {
 	if w.Broken {
 		return "not as it was written"
 	}
-	return strings.TrimPrefix(stopped(w.Wave), "; ")
+	text := stopped(w.Wave)
+	if w.StepBack != nil {
+		text += "; " + describeStepBack(*w.StepBack)
+	}
+	return strings.TrimPrefix(text, "; ")
 }
 
 // stopped says of a wave that stands still since when and why, behind a semicolon.

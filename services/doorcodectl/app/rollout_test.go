@@ -329,3 +329,35 @@ func TestRollout_CountsItsMailsAndShowsWhatWasTold(t *testing.T) {
 		t.Errorf("of another workspace: %s", text)
 	}
 }
+
+// R4.14: two people have an enforced wave go back to grace, and it is told.
+func TestRollout_StepsBackInTheNamesOfTwo(t *testing.T) {
+	t.Parallel()
+	r := rollOut(t, "acme")
+	r.says(t, "wave -id one -announce "+in(2)+" -grace "+in(9)+" -enforce "+in(16))
+	r.says(t, "join -wave one -percent 100")
+	ask := "step-back -wave one -skips 9 -reason late -grace-until " + in(7)
+	r.refuses(t, 1, "the wave is not enforced", ask)
+	r.age(t, "one", 20*day)
+	for why, words := range map[string]string{
+		"-reason is missing":       "step-back -wave one -grace-until " + in(7),
+		"-grace-until is missing":  "step-back -wave one -reason late",
+		"takes no -grace-until":    ask + " -approve",
+		"-skips are 0 to 100":      strings.Replace(ask, "9", "101", 1),
+		"a date, a time of day an": "step-back -wave one -reason late -grace-until tomorrow",
+		"-wave is missing":         "step-back -approve",
+	} {
+		r.refuses(t, 2, why, words)
+	}
+	r.refuses(t, 1, "nobody has asked for a step back", "step-back -wave one -approve")
+	contains(t, r.says(t, ask), "one: nothing has changed yet; back to grace until ", ": late, asked for by robin as ", ", another person has to approve it before ")
+	contains(t, r.shows(t), "another person has to approve it", "enforced 1\n")
+	r.refuses(t, 1, "two different people", "step-back -wave one -approve")
+	r.refused(t, 1, "two different people", "rollout", "step-back", "-wave", "one", "-approve", "-operator", " Robin ")
+	const same = ", approved by sam as the same login: that they are two is the operators' word"
+	contains(t, r.do(t, "rollout", "step-back", "-wave", "one", "-approve", "-operator", "sam"), "one: goes back to grace; back to grace until ", same, "; grace; ", "9 skips")
+	contains(t, r.shows(t), same, "grace 1\n")
+	if d := r.decides(t, "acme"); d.Why != rollout.WhyUnknown { // grace, in a browser that it does not know
+		t.Errorf("auth decides %+v", d)
+	}
+}
