@@ -9,11 +9,10 @@ import (
 	"bytes"
 	"context"
 	"embed"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"html/template"
-	"net/http"
-	"strings"
 	"time"
 
 	"doorcode/pkg/postgres"
@@ -41,8 +40,6 @@ type Config struct {
 	Clock func() time.Time
 	// CallingCode gives that of a country, such as +34; empty for what is none.
 	CallingCode func(region string) string
-	// Path is where the pages lie, with a slash at its end: their pictures are asked for below it.
-	Path string
 }
 
 // Board is the pages. It is safe for concurrent use.
@@ -65,7 +62,7 @@ var files embed.FS
 
 // New returns the pages.
 func New(cfg Config) (*Board, error) {
-	if cfg.Store == nil || cfg.Clock == nil || cfg.CallingCode == nil || !strings.HasSuffix(cfg.Path, "/") {
+	if cfg.Store == nil || cfg.Clock == nil || cfg.CallingCode == nil {
 		return nil, errors.New("board: a part of the configuration is missing")
 	}
 	texts, err := template.New("").Funcs(template.FuncMap{
@@ -107,64 +104,25 @@ func (b *Board) page(title, name string, data any) (Page, error) {
 	return Page{Title: title, Reload: Reload, Body: template.HTML(body.String())}, nil //nolint:gosec // html/template wrote it
 }
 
-// ErrNoPicture says that there is no picture of that name.
-var ErrNoPicture = errors.New("no such picture")
-
-// Picture returns a picture of the pages by its name, as SVG: the channel, or rollout, and the theme (email-dark.svg). It is
-// of the same figures as the page. It fails with ErrNoPicture.
-func (b *Board) Picture(ctx context.Context, file string) ([]byte, error) {
-	name, theme, ok := strings.Cut(strings.TrimSuffix(file, ".svg"), "-")
-	if !ok || !strings.HasSuffix(file, ".svg") || theme != string(chart.Light) && theme != string(chart.Dark) {
-		return nil, ErrNoPicture
-	}
-	var pictures pictures
-	if name == rolloutPicture {
-		p, err := b.rollout.get(ctx, b.cfg.Clock(), b.readRollout)
-		if err != nil {
-			return nil, err
-		}
-		pictures = p.pictures
-	} else {
-		p, err := b.health.get(ctx, b.cfg.Clock(), b.readHealth)
-		if err != nil {
-			return nil, err
-		}
-		pictures = p.pictures[name]
-	}
-	picture := pictures[chart.Theme(theme)]
-	if picture == nil {
-		return nil, ErrNoPicture
-	}
-	return picture, nil
+// picture is one picture in each theme, as addresses that hold it whole: the pages load nothing.
+type picture struct {
+	Light template.URL
+	Dark  template.Srcset
 }
-
-// ServePicture answers a request for a picture, whose name is the path value "picture".
-func (b *Board) ServePicture(w http.ResponseWriter, r *http.Request) {
-	picture, err := b.Picture(r.Context(), r.PathValue("picture"))
-	switch {
-	case errors.Is(err, ErrNoPicture):
-		http.NotFound(w, r)
-	case err != nil:
-		http.Error(w, "The figures cannot be read at the moment.", http.StatusServiceUnavailable)
-	default:
-		w.Header().Set("Content-Type", "image/svg+xml")
-		w.Header().Set("Cache-Control", "private, no-store")
-		_, _ = w.Write(picture) // whoever hung up wants no answer
-	}
-}
-
-// pictures are those of one thing, in each theme.
-type pictures map[chart.Theme][]byte
 
 // drawn draws a picture in each theme.
-func drawn(draw func(chart.Theme) ([]byte, error)) (pictures, error) {
-	all := pictures{}
-	for _, t := range []chart.Theme{chart.Light, chart.Dark} {
-		picture, err := draw(t)
-		if err != nil {
-			return nil, err
-		}
-		all[t] = picture
+func drawn(draw func(chart.Theme) ([]byte, error)) (*picture, error) {
+	light, err := draw(chart.Light)
+	if err != nil {
+		return nil, err
 	}
-	return all, nil
+	dark, err := draw(chart.Dark)
+	if err != nil {
+		return nil, err
+	}
+	const form = "data:image/svg+xml;base64,"
+	return &picture{
+		Light: template.URL(form + base64.StdEncoding.EncodeToString(light)),   //nolint:gosec // the library drew it
+		Dark:  template.Srcset(form + base64.StdEncoding.EncodeToString(dark)), //nolint:gosec // the same
+	}, nil
 }

@@ -2,11 +2,9 @@ package board_test
 
 import (
 	"context"
-	"errors"
+	"encoding/base64"
 	"fmt"
 	"html"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"regexp"
 	"strings"
@@ -45,7 +43,7 @@ func newDesk(t *testing.T) *desk {
 	d := &desk{t: t, pg: pg, DB: pg.Owner(t), now: time.Now().UTC().Truncate(time.Minute).Add(30 * time.Second)}
 	var err error
 	d.Board, err = board.New(board.Config{
-		Store: d, Clock: func() time.Time { return d.now }, CallingCode: phone.CallingCode, Path: "/figures/",
+		Store: d, Clock: func() time.Time { return d.now }, CallingCode: phone.CallingCode,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -159,10 +157,6 @@ func TestHealth_IsReadOnceAMinute(t *testing.T) {
 	before := d.reads.Load()
 	for range 5 {
 		d.health()
-		_, err = d.Picture(t.Context(), "sms-dark.svg")
-		if !errors.Is(err, board.ErrNoPicture) { // Nothing was sent.
-			t.Error(err)
-		}
 	}
 	if n := d.reads.Load() - before; n != 1 {
 		t.Errorf("the database was asked %d times", n)
@@ -180,47 +174,34 @@ func TestPictures_AreOfThePagesFigures(t *testing.T) {
 	d.counted()
 	d.minutes("sms", "vonage", "ES", 23*time.Hour, 0, 10, 40)
 	d.minutes("sms", "vonage", "FR", 23*time.Hour, 0, 30, 80)
-	server := serve(d.Board)
-	page := string(d.health().Body)
-	links := regexp.MustCompile(`/figures/[a-z]+-(?:light|dark)\.svg`).FindAllString(page, -1)
-	if len(links) != 2 {
-		t.Fatalf("%d pictures: %q", len(links), links)
+	drawn := pictures(t, d.health())
+	if len(drawn) != 2 {
+		t.Fatalf("%d pictures", len(drawn))
 	}
-	for _, link := range links {
-		status, kind, picture := fetch(t, server, link)
-		if status != http.StatusOK || kind != "image/svg+xml" {
-			t.Errorf("%s: %d %s", link, status, kind)
-		}
+	for _, picture := range drawn {
 		for _, want := range []string{">all 70 %<", ">+34 (ES) 40 %<", ">+33 (FR) 80 %<"} {
 			if !strings.Contains(picture, want) {
-				t.Errorf("%s does not show %s", link, want)
+				t.Errorf("it does not show %s", want)
 			}
 		}
 	}
 	if said := text(d.health()); !strings.Contains(said, "70 % 80 % 40 %") && !strings.Contains(said, "70 % 40 % 80 %") {
 		t.Errorf("the table does not have the picture's figures:\n%s", said)
 	}
-	for _, link := range []string{"/figures/email-light.svg", "/figures/sms-blue.svg", "/figures/sms.svg", "/figures/sms-dark", "/figures/-.svg"} {
-		status, _, _ := fetch(t, server, link)
-		if status != http.StatusNotFound {
-			t.Errorf("%s: %d", link, status)
-		}
-	}
 }
 
-// serve answers requests for pictures as the console does.
-func serve(b *board.Board) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /figures/{picture}", b.ServePicture)
-	return mux
-}
-
-func fetch(t *testing.T, server http.Handler, path string) (int, string, string) {
+// pictures are those that a page holds.
+func pictures(t *testing.T, p board.Page) []string {
 	t.Helper()
-	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, http.NoBody)
-	w := httptest.NewRecorder()
-	server.ServeHTTP(w, r)
-	return w.Code, w.Header().Get("Content-Type"), w.Body.String()
+	var all []string
+	for _, found := range regexp.MustCompile(`data:image/svg\+xml;base64,([A-Za-z0-9+/=]+)`).FindAllStringSubmatch(html.UnescapeString(string(p.Body)), -1) {
+		picture, err := base64.StdEncoding.DecodeString(found[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, string(picture))
+	}
+	return all
 }
 
 func TestRollout_ShowsStagesThatAddUpWavesAndEnds(t *testing.T) {
@@ -254,9 +235,10 @@ func TestRollout_ShowsStagesThatAddUpWavesAndEnds(t *testing.T) {
 	if strings.Contains(string(p.Body), "late <b>") {
 		t.Error("what an operator typed becomes a part of the page")
 	}
-	picture, err := d.Picture(t.Context(), "rollout-light.svg")
-	if err != nil || !strings.Contains(string(picture), ">grace 20<") {
-		t.Errorf("%s, %v", picture, err)
+	for _, picture := range pictures(t, p) {
+		if !strings.Contains(picture, ">grace 20<") {
+			t.Errorf("the picture is %s", picture)
+		}
 	}
 	if fmt.Sprint(p.Reload) != "60" {
 		t.Errorf("it reloads after %d s", p.Reload)
@@ -266,7 +248,7 @@ func TestRollout_ShowsStagesThatAddUpWavesAndEnds(t *testing.T) {
 func TestNew_RefusesAPartThatIsMissing(t *testing.T) {
 	t.Parallel()
 	for name, cfg := range map[string]board.Config{
-		"nothing": {}, "no path": {Store: &desk{}, Clock: time.Now, CallingCode: phone.CallingCode},
+		"nothing": {}, "no codes": {Store: &desk{}, Clock: time.Now},
 	} {
 		_, err := board.New(cfg)
 		if err == nil {

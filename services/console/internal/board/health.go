@@ -27,12 +27,10 @@ const staleAfter = 5 * time.Minute
 
 // healthPage is what the page of channel health shows.
 type healthPage struct {
-	Path        string
 	At          time.Time // up to when messages are counted; zero: never
 	Stale       bool      // nobody has counted for a while
 	Channels    []channel
 	Definitions []health.Definition
-	pictures    map[string]pictures // by channel
 }
 
 // channel is one channel with the ways of its messages, the worst first.
@@ -44,7 +42,7 @@ type channel struct {
 	Ways     []way
 	Lines    []string // the names of the picture's lines
 	Hours    []hour   // their figures, by the hour
-	Picture  bool
+	Picture  *picture
 }
 
 // way is a row of the table.
@@ -73,7 +71,7 @@ type sums map[health.Way]health.Counts
 
 // readHealth reads and judges everything.
 func (b *Board) readHealth(ctx context.Context) (healthPage, error) {
-	p := healthPage{Path: b.cfg.Path, Definitions: health.Definitions(), pictures: map[string]pictures{}}
+	p := healthPage{Definitions: health.Definitions()}
 	var err error
 	p.At, err = b.cfg.Store.HealthAt(ctx)
 	if err != nil {
@@ -101,7 +99,7 @@ func (b *Board) readHealth(ctx context.Context) (healthPage, error) {
 		if len(one.Ways) > 0 {
 			one.State = one.Ways[0].Verdict.State
 			one.Words = one.Ways[0].Name + ": " + one.Ways[0].Verdict.Words
-			err = b.draw(ctx, &p, &one)
+			err = b.draw(ctx, p.At, &one)
 			if err != nil {
 				return p, err
 			}
@@ -216,8 +214,8 @@ func (b *Board) queueWords(queues []postgres.Queue, c delivery.Channel) string {
 
 // draw draws the verified shares of a channel as a whole and of the ways that matter most, and keeps the same figures by
 // the hour.
-func (b *Board) draw(ctx context.Context, p *healthPage, c *channel) error {
-	to := p.At.Add(-health.Settle)
+func (b *Board) draw(ctx context.Context, at time.Time, c *channel) error {
+	to := at.Add(-health.Settle)
 	from := to.Add(-day)
 	steps, err := b.cfg.Store.HealthSteps(ctx, postgres.Span{From: from, To: to}, step)
 	if err != nil {
@@ -237,10 +235,9 @@ func (b *Board) draw(ctx context.Context, p *healthPage, c *channel) error {
 		c.Lines = append(c.Lines, lines[i].name)
 		lines[i].byStep, lines[i].byHour = lines[i].add(steps, from, length), lines[i].add(steps, from, longStep)
 	}
-	p.pictures[c.ID], err = drawn(func(t chart.Theme) ([]byte, error) {
+	c.Picture, err = drawn(func(t chart.Theme) ([]byte, error) {
 		return chart.Shares(t, from, to, length, chartLines(lines, from, length))
 	})
-	c.Picture = err == nil
 	for i := range int(day / longStep) {
 		h := hour{At: from.Add(time.Duration(i) * longStep)}
 		for _, l := range lines {

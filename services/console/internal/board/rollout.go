@@ -14,19 +14,15 @@ import (
 // soon is how early an exemption's end is shown.
 const soon = 14 * day
 
-// rolloutPicture is the name of the picture of the stages.
-const rolloutPicture = "rollout"
-
 // rolloutPage is what the page of the roll-out shows.
 type rolloutPage struct {
-	Path        string
 	At          time.Time
 	Stages      []stage
 	Workspaces  int
 	Waves       []wave
 	Ending      []postgres.SeenExemption
 	Definitions []health.Definition
-	pictures    pictures
+	Picture     *picture
 }
 
 // stage is a part of all workspaces.
@@ -48,7 +44,7 @@ func (b *Board) readRollout(ctx context.Context) (rolloutPage, error) {
 	if err != nil {
 		return rolloutPage{}, err
 	}
-	p := rolloutPage{Path: b.cfg.Path, At: seen.At, Workspaces: seen.Workspaces, Ending: seen.Ending, Definitions: rolloutDefinitions()}
+	p := rolloutPage{At: seen.At, Workspaces: seen.Workspaces, Ending: seen.Ending, Definitions: rolloutDefinitions()}
 	var parts []chart.Part
 	for _, s := range rollout.Stages() {
 		n := seen.Stages[s]
@@ -62,7 +58,7 @@ func (b *Board) readRollout(ctx context.Context) (rolloutPage, error) {
 	for _, w := range seen.Waves {
 		p.Waves = append(p.Waves, wave{SeenWave: w, Stage: w.Wave.StageAt(seen.At)})
 	}
-	p.pictures, err = drawn(func(t chart.Theme) ([]byte, error) { return chart.Stack(t, parts) })
+	p.Picture, err = drawn(func(t chart.Theme) ([]byte, error) { return chart.Stack(t, parts) })
 	return p, err
 }
 
