@@ -21,6 +21,7 @@ const (
 	numberLock   lockKind = 0x6e756d62 // of a phone number
 	addressLock  lockKind = 0x61646472 // of an invited address
 	settingsLock lockKind = 0x73657474 // of a login's settings sessions
+	gatesLock    lockKind = 0x67617465 // of the gates of the roll-out
 )
 
 // $1 kind, $2 name.

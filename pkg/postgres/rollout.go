@@ -75,11 +75,12 @@ SELECT a.workspace, a.created_at, ` + placeColumns + `
 const (
 	placeColumns = `p.wave, coalesce(p.joined_at, 'epoch'), coalesce(p.mac_key, 0), coalesce(p.mac, ''),
        coalesce(v.announce_at, 'epoch'), coalesce(v.grace_at, 'epoch'), coalesce(v.enforce_at, 'epoch'), coalesce(v.skips, 0),
-       v.paused_at, coalesce(v.reason, ''), coalesce(v.mac_key, 0), coalesce(v.mac, ''),
+       v.paused_at, coalesce(v.reason, ''), coalesce(v.mac_key, 0), coalesce(v.mac, ''), h.held_at, coalesce(h.reason, ''),
        x.reason, coalesce(x.requested_by, ''), coalesce(x.approved_by, ''), coalesce(x.since, 'epoch'),
        coalesce(x.until, 'epoch'), coalesce(x.mac_key, 0), coalesce(x.mac, '')`
 	placeJoins = `LEFT JOIN rollout_places p ON p.workspace = a.workspace
   LEFT JOIN rollout_waves v ON v.id = p.wave
+  LEFT JOIN rollout_holds h ON h.wave = v.id AND h.cleared_at IS NULL
   LEFT JOIN rollout_exemptions x ON x.workspace = a.workspace AND x.login = ''`
 )
 
@@ -91,6 +92,7 @@ type placeRow struct {
 	w         rollout.Wave
 	paused    *time.Time
 	waveSeal  rowSeal
+	held      *time.Time
 	reason    *string
 	exemption rollout.Exemption
 	exempted  rowSeal
@@ -101,6 +103,7 @@ func (r *placeRow) fields() []any {
 	return []any{
 		&r.wave, &r.joined, &r.place.key, &r.place.mac,
 		&r.w.AnnounceAt, &r.w.GraceAt, &r.w.EnforceAt, &r.w.Skips, &r.paused, &r.w.Reason, &r.waveSeal.key, &r.waveSeal.mac,
+		&r.held, &r.w.HeldFor,
 		&r.reason, &r.exemption.RequestedBy, &r.exemption.ApprovedBy, &r.exemption.Since, &r.exemption.Until,
 		&r.exempted.key, &r.exempted.mac,
 	}
@@ -111,7 +114,7 @@ func (r *placeRow) check(d *Directory, workspace string) (rollout.Place, error) 
 	var p rollout.Place
 	if r.wave != nil {
 		w := r.w
-		w.ID, w.PausedAt = *r.wave, orZero(r.paused)
+		w.ID, w.PausedAt, w.HeldAt = *r.wave, orZero(r.paused), orZero(r.held)
 		switch {
 		case !r.place.fits(d.rows, TablePlaces, placePairs(workspace, w.ID, r.joined)):
 			return p, &IntegrityError{Table: TablePlaces}

@@ -34,6 +34,8 @@ var (
 	ErrNoOperator = errors.New("the operator is not named")
 	// ErrNoWave says that there is no wave of that id.
 	ErrNoWave = errors.New("unknown wave")
+	// ErrOverrule says that a wave which a gate holds does not go on without a word.
+	ErrOverrule = errors.New("a gate holds the wave: to have it go on needs a reason")
 )
 
 // RolloutOrder says who changes the roll-out, and why, as the audit keeps it for good. It holds no address.
@@ -100,10 +102,15 @@ func (d *Directory) PauseWave(ctx context.Context, o RolloutOrder, id string) (W
 	return c, nil
 }
 
-// ResumeWave lets a wave go on; what was to come comes later by as long as the pause was. It fails with ErrNoWave,
-// rollout.ErrRunning or an *IntegrityError.
+// ResumeWave lets a wave go on; what was to come comes later by as long as it stood. A gate that held it is overruled by that
+// for a day, which needs a reason. It fails with ErrNoWave, rollout.ErrRunning, ErrOverrule or an *IntegrityError.
 func (d *Directory) ResumeWave(ctx context.Context, o RolloutOrder, id string) (WaveChange, error) {
-	c, err := d.turnWave(ctx, o, id, WaveResumed, rollout.Wave.Resume)
+	c, err := d.turnWave(ctx, o, id, WaveResumed, func(w rollout.Wave, now time.Time) (rollout.Wave, error) {
+		if !w.HeldAt.IsZero() && o.Reason == "" {
+			return rollout.Wave{}, ErrOverrule
+		}
+		return w.Resume(now)
+	})
 	if err != nil {
 		return c, fmt.Errorf("resume the wave: %w", err)
 	}
@@ -150,22 +157,32 @@ func (d *Directory) changeRollout(ctx context.Context, o RolloutOrder, fn func(c
 	})
 }
 
-// waveColumns are what scanWave reads.
+// waveColumns are those of a wave itself.
 const waveColumns = `id, announce_at, grace_at, enforce_at, skips, paused_at, reason, mac_key, mac`
 
-// scanWave reads a row of waveColumns; intact tells whether its MAC fits.
+// readWaveColumns are what scanWave reads: waveColumns, and the hold of the gates.
+const readWaveColumns = waveColumns + `,
+       (SELECT held_at FROM rollout_holds WHERE wave = id AND cleared_at IS NULL),
+       coalesce((SELECT reason FROM rollout_holds WHERE wave = id AND cleared_at IS NULL), '')`
+
+// scanWave reads a row of readWaveColumns; intact tells whether its MAC fits.
 func scanWave(ring *keyring.Ring, row pgx.Row) (w rollout.Wave, intact bool, err error) {
 	var s rowSeal
-	var paused *time.Time
-	err = row.Scan(&w.ID, &w.AnnounceAt, &w.GraceAt, &w.EnforceAt, &w.Skips, &paused, &w.Reason, &s.key, &s.mac)
-	w.PausedAt = orZero(paused)
+	var paused, held *time.Time
+	err = row.Scan(&w.ID, &w.AnnounceAt, &w.GraceAt, &w.EnforceAt, &w.Skips, &paused, &w.Reason, &s.key, &s.mac, &held, &w.HeldFor)
+	w.PausedAt, w.HeldAt = orZero(paused), orZero(held)
 	return w, s.fits(ring, TableWaves, wavePairs(w)), err
 }
 
 // lockWave reads a wave and keeps it. The time of the change is the one after the lock. It fails with ErrNoWave or an
 // *IntegrityError.
 func (t *rolloutTx) lockWave(ctx context.Context, id string) (rollout.Wave, error) {
-	w, intact, err := scanWave(t.rows, t.tx.QueryRow(ctx, `SELECT `+waveColumns+` FROM rollout_waves WHERE id = $1 FOR UPDATE`, id))
+	_, err := t.tx.Exec(ctx, `SELECT FROM rollout_waves WHERE id = $1 FOR UPDATE`, id)
+	if err != nil {
+		return rollout.Wave{}, err
+	}
+	// In a statement of its own, which sees a hold that was committed before the lock.
+	w, intact, err := scanWave(t.rows, t.tx.QueryRow(ctx, `SELECT `+readWaveColumns+` FROM rollout_waves WHERE id = $1`, id))
 	missing := errors.Is(err, pgx.ErrNoRows)
 	if err != nil && !missing {
 		return w, err
@@ -214,6 +231,9 @@ func (t *rolloutTx) rewriteWave(ctx context.Context, kind string, before, w roll
 		UPDATE rollout_waves SET announce_at = $2, grace_at = $3, enforce_at = $4, skips = $5, paused_at = $6, reason = $7, mac_key = $8, mac = $9
 		 WHERE id = $1`,
 		w.ID, w.AnnounceAt, w.GraceAt, w.EnforceAt, w.Skips, orNone(w.PausedAt), w.Reason, s.key, s.mac)
+	if err == nil && !before.HeldAt.IsZero() && w.HeldAt.IsZero() {
+		_, err = t.tx.Exec(ctx, `UPDATE rollout_holds SET cleared_at = $2 WHERE wave = $1 AND cleared_at IS NULL`, w.ID, t.at)
+	}
 	if err != nil {
 		return err
 	}
@@ -229,6 +249,9 @@ func waveDetail(w rollout.Wave) map[string]any {
 	}
 	if !w.PausedAt.IsZero() {
 		detail["paused_at"] = w.PausedAt
+	}
+	if !w.HeldAt.IsZero() {
+		detail["held_at"], detail["held_for"] = w.HeldAt, w.HeldFor
 	}
 	return detail
 }

@@ -19,6 +19,9 @@ type SeenRollout struct {
 	Stages     map[rollout.Stage]int
 	Workspaces int
 	Waves      []SeenWave // in the order of their announcements
+	// Gates are what the gates showed at GatesAt, in the order of rollout.Gates; one that was never judged is not there.
+	Gates   []rollout.Verdict
+	GatesAt time.Time
 	// Ending are the exemptions that end within the time that was asked for, the first first, at most maxEnding of them.
 	Ending []SeenExemption
 }
@@ -49,9 +52,9 @@ WITH s AS (
      WHERE s.ended_at > now() - interval '24 hours' AND s.outcome <> 'waived'
      GROUP BY p.wave
 )
-SELECT v.id, v.announce_at, v.grace_at, v.enforce_at, v.skips, v.paused_at, v.reason,
+SELECT v.id, v.announce_at, v.grace_at, v.enforce_at, v.skips, v.paused_at, v.reason, h.held_at, coalesce(h.reason, ''),
        (SELECT count(*) FROM rollout_places p WHERE p.wave = v.id), coalesce(s.verified, 0), coalesce(s.needed, 0)
-  FROM rollout_waves v LEFT JOIN s ON s.wave = v.id
+  FROM rollout_waves v LEFT JOIN s ON s.wave = v.id LEFT JOIN rollout_holds h ON h.wave = v.id AND h.cleared_at IS NULL
  ORDER BY v.announce_at, v.id`
 
 // seenEndingSQL: $1 how soon, $2 limit.
@@ -70,6 +73,10 @@ func (db *DB) SeeRollout(ctx context.Context, soon time.Duration) (SeenRollout, 
 			return err
 		}
 		err = r.readWaves(ctx, tx)
+		if err != nil {
+			return err
+		}
+		r.Gates, r.GatesAt, err = gateVerdicts(ctx, tx)
 		if err != nil {
 			return err
 		}
@@ -92,10 +99,11 @@ func (r *SeenRollout) readWaves(ctx context.Context, tx pgx.Tx) error {
 	}
 	r.Waves, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (SeenWave, error) {
 		var s SeenWave
-		var paused *time.Time
+		var paused, held *time.Time
 		w := &s.Wave
-		err := row.Scan(&w.ID, &w.AnnounceAt, &w.GraceAt, &w.EnforceAt, &w.Skips, &paused, &w.Reason, &s.Workspaces, &s.Verified.Part, &s.Verified.Of)
-		w.PausedAt = orZero(paused)
+		err := row.Scan(&w.ID, &w.AnnounceAt, &w.GraceAt, &w.EnforceAt, &w.Skips, &paused, &w.Reason, &held, &w.HeldFor,
+			&s.Workspaces, &s.Verified.Part, &s.Verified.Of)
+		w.PausedAt, w.HeldAt = orZero(paused), orZero(held)
 		return s, err
 	})
 	return err
@@ -129,7 +137,7 @@ func (r *placeRow) pretended() rollout.Place {
 	var p rollout.Place
 	if r.wave != nil {
 		w := r.w
-		w.ID, w.PausedAt = *r.wave, orZero(r.paused)
+		w.ID, w.PausedAt, w.HeldAt = *r.wave, orZero(r.paused), orZero(r.held)
 		p.Wave, p.JoinedAt = &w, r.joined
 	}
 	if r.reason != nil {

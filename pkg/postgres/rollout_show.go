@@ -22,6 +22,9 @@ type Rollout struct {
 	Workspaces int
 	// Broken counts the workspaces that are enforced because a row about them is not as it was written.
 	Broken int
+	// Gates are what the gates showed at GatesAt, in the order of rollout.Gates; there is none that was never judged.
+	Gates   []rollout.Verdict
+	GatesAt time.Time
 }
 
 // WaveStanding is a wave with what is in it.
@@ -46,6 +49,10 @@ func (d *Directory) Rollout(ctx context.Context) (Rollout, error) {
 		if err != nil {
 			return err
 		}
+		r.Gates, r.GatesAt, err = gateVerdicts(ctx, tx)
+		if err != nil {
+			return err
+		}
 		err = d.readWaves(ctx, tx, &r)
 		if err != nil {
 			return err
@@ -60,7 +67,7 @@ func (d *Directory) Rollout(ctx context.Context) (Rollout, error) {
 
 // readWaves fills in the waves.
 func (d *Directory) readWaves(ctx context.Context, tx pgx.Tx, r *Rollout) error {
-	rows, err := tx.Query(ctx, `SELECT `+waveColumns+` FROM rollout_waves ORDER BY announce_at, id`)
+	rows, err := tx.Query(ctx, `SELECT `+readWaveColumns+` FROM rollout_waves ORDER BY announce_at, id`)
 	if err != nil {
 		return err
 	}

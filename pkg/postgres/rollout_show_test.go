@@ -158,13 +158,15 @@ func (m rolloutMachine) step(t *rapid.T) {
 	ctx, o := m.t.Context(), robin()
 	wave, workspace := rapid.SampledFrom(machineWaves).Draw(t, "wave"), rapid.SampledFrom(machinePlaces).Draw(t, "workspace")
 	days := time.Duration(rapid.IntRange(1, 12).Draw(t, "days")) * day
-	switch rapid.SampledFrom([]string{"put", "age", "pause", "resume", "join", "share", "leave", "exempt", "end", "edit", "remove", "make"}).Draw(t, "act") {
+	switch rapid.SampledFrom([]string{"put", "age", "pause", "hold", "resume", "join", "share", "leave", "exempt", "end", "edit", "remove", "make"}).Draw(t, "act") {
 	case "put":
 		_, _ = m.owner.PutWave(ctx, o, wave, dated(time.Now().Add(days)))
 	case "age":
 		_ = m.owner.AgeWave(ctx, wave, days)
 	case "pause":
 		_, _ = m.owner.PauseWave(ctx, o, wave)
+	case "hold":
+		m.db.Exec(m.t, `SELECT hold_waves(ARRAY[$1], '{bounce}', 'a gate failed', '{}')`, wave)
 	case "resume":
 		_, _ = m.owner.ResumeWave(ctx, o, wave)
 	case "join":

@@ -133,7 +133,7 @@ func (w Wave) inGrace(f Facts) Decision {
 
 // enforceAt is when codes become required, as far as it is known: in a pause it is not.
 func (w Wave) enforceAt() time.Time {
-	if !w.PausedAt.IsZero() {
+	if !w.StoppedAt().IsZero() {
 		return time.Time{}
 	}
 	return w.EnforceAt

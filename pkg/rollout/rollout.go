@@ -38,6 +38,9 @@ type Wave struct {
 	// PausedAt is when the wave was paused; zero: it is not.
 	PausedAt time.Time
 	Reason   string // of the pause
+	// HeldAt is when a gate that failed had the wave stand still, which is as a pause is; zero: none does.
+	HeldAt  time.Time
+	HeldFor string // why: the sentences of the gates
 }
 
 // MaxSkips is the most skips that a wave may give.
@@ -70,11 +73,15 @@ func (w Wave) StageAt(now time.Time) Stage {
 
 // clock is the wave's own: it stands still in a pause.
 func (w Wave) clock(now time.Time) time.Time {
-	if !w.PausedAt.IsZero() && w.PausedAt.Before(now) {
-		return w.PausedAt
+	stopped := w.StoppedAt()
+	if !stopped.IsZero() && stopped.Before(now) {
+		return stopped
 	}
 	return now
 }
+
+// StoppedAt is since when the wave stands still, by a pause or by a gate, whichever came first; zero: it does not.
+func (w Wave) StoppedAt() time.Time { return earliest(w.PausedAt, w.HeldAt) }
 
 // The errors of a change of a wave.
 var (
@@ -91,7 +98,7 @@ func (w Wave) Told(now time.Time) bool { return w.StageAt(now) != Scheduled }
 // Make returns the wave as a new one: it is not paused, and its announcement is still to come. It fails with ErrWave or
 // ErrPast.
 func (w Wave) Make(now time.Time) (Wave, error) {
-	w.PausedAt, w.Reason = time.Time{}, ""
+	w = w.going()
 	switch {
 	case w.Validate() != nil:
 		return Wave{}, ErrWave
@@ -110,7 +117,7 @@ func (w Wave) Move(to Wave, now time.Time) (Wave, error) {
 	switch {
 	case next.Validate() != nil:
 		return Wave{}, ErrWave
-	case !w.PausedAt.IsZero():
+	case !w.StoppedAt().IsZero():
 		return Wave{}, ErrPaused
 	case w.StageAt(now) == Enforced:
 		return Wave{}, ErrEnforced
@@ -141,20 +148,26 @@ func (w Wave) Pause(now time.Time, reason string) (Wave, error) {
 	return w, nil
 }
 
-// Resume returns the wave as it goes on: what was to come comes later by as long as the pause was. It fails with
-// ErrRunning.
+// Resume returns the wave as it goes on, whatever had it stand still: what was to come comes later by as long as it stood.
+// It fails with ErrRunning.
 func (w Wave) Resume(now time.Time) (Wave, error) {
-	if w.PausedAt.IsZero() {
+	stopped := w.StoppedAt()
+	if stopped.IsZero() {
 		return Wave{}, ErrRunning
 	}
-	stood := max(0, now.Sub(w.PausedAt))
+	stood := max(0, now.Sub(stopped))
 	for _, date := range []*time.Time{&w.AnnounceAt, &w.GraceAt, &w.EnforceAt} {
-		if date.After(w.PausedAt) {
+		if date.After(stopped) {
 			*date = date.Add(stood)
 		}
 	}
-	w.PausedAt, w.Reason = time.Time{}, ""
-	return w, nil
+	return w.going(), nil
+}
+
+// going returns the wave as one that nobody has stand still.
+func (w Wave) going() Wave {
+	w.PausedAt, w.Reason, w.HeldAt, w.HeldFor = time.Time{}, "", time.Time{}, ""
+	return w
 }
 
 // Exemption is a time without codes, for a workspace or one login.

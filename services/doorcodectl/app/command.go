@@ -91,8 +91,10 @@ const usage = `doorcodectl, the commands of doorcode's operator
                                            required
   doorcodectl rollout pause -wave ID -operator NAME -reason R
                                            have a wave stand still: its workspaces stay in their stage
-  doorcodectl rollout resume -wave ID -operator NAME
-                                           let it go on, later by as long as the pause was
+  doorcodectl rollout resume -wave ID -operator NAME [-reason R]
+                                           let it go on, later by as long as the pause was. When a gate holds it, R is
+                                           needed, and those gates do not hold it again within a day
+  doorcodectl rollout gates                show what the gates showed last, by which figures, and which waves they hold
   doorcodectl rollout exempt -workspace W [-login L] -reason R -for DURATION -requested-by A -approved-by B -operator NAME
                                            let a workspace, or one login, be without codes for at most 2160h, or 72h
                                            for a login. R: single_sign_on, accessibility, contract, automation,
@@ -189,6 +191,7 @@ func run(ctx context.Context, args, environ []string, out, errOut io.Writer) err
 		{"rollout leave", command.leaveWave},
 		{"rollout pause", command.pauseWave},
 		{"rollout resume", command.resumeWave},
+		{"rollout gates", command.showGates},
 		{"rollout exempt", command.exempt},
 		{"rollout end-exemption", command.endExemption},
 		{"rollout show", command.showRollout},

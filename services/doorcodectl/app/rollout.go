@@ -206,10 +206,7 @@ func (c command) sayWave(w postgres.WaveChange, done string) {
 func describe(w rollout.Wave, now time.Time) string {
 	text := fmt.Sprintf("%s; announced %s, grace %s, enforced %s, %d skips",
 		w.StageAt(now), stamp(w.AnnounceAt), stamp(w.GraceAt), stamp(w.EnforceAt), w.Skips)
-	if !w.PausedAt.IsZero() {
-		text += "; paused since " + stamp(w.PausedAt) + ": " + plain(w.Reason)
-	}
-	return text
+	return text + stopped(w)
 }
 
 // stamp writes a time as all commands do.

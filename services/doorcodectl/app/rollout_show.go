@@ -2,7 +2,9 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -54,6 +56,7 @@ func (c command) showAll(r postgres.Rollout) error {
 	if err != nil {
 		return err
 	}
+	c.showLights(r)
 	if r.Broken > 0 {
 		c.printf("\n%d of the enforced are so because a row about them is not as it was written\n", r.Broken)
 	}
@@ -70,13 +73,61 @@ func stageOf(w postgres.WaveStanding, now time.Time) rollout.Stage {
 
 // remark says what else is to be known of a wave.
 func remark(w postgres.WaveStanding) string {
-	switch {
-	case w.Broken:
+	if w.Broken {
 		return "not as it was written"
-	case !w.Wave.PausedAt.IsZero():
-		return "paused since " + stamp(w.Wave.PausedAt) + ": " + plain(w.Wave.Reason)
 	}
-	return ""
+	return strings.TrimPrefix(stopped(w.Wave), "; ")
+}
+
+// stopped says of a wave that stands still since when and why, behind a semicolon.
+func stopped(w rollout.Wave) string {
+	text := ""
+	if !w.PausedAt.IsZero() {
+		text += "; paused since " + stamp(w.PausedAt) + ": " + plain(w.Reason)
+	}
+	if !w.HeldAt.IsZero() {
+		text += "; held by a gate since " + stamp(w.HeldAt) + ": " + plain(w.HeldFor)
+	}
+	return text
+}
+
+// showLights shows the light of each gate in a line.
+func (c command) showLights(r postgres.Rollout) {
+	if len(r.Gates) == 0 {
+		return
+	}
+	c.printf("\ngates at %s:", stamp(r.GatesAt))
+	for _, v := range r.Gates {
+		c.printf(" %s %s", v.Gate, v.Light)
+	}
+	c.printf("\n")
+}
+
+// showGates shows what each gate showed last, and why.
+func (c command) showGates(ctx context.Context, args []string) error {
+	_, err := parse(flags("rollout gates"), args, 0)
+	if err != nil {
+		return err
+	}
+	return c.rollingOut(ctx, func(d *postgres.Directory) error {
+		r, err := d.Rollout(ctx)
+		if err != nil {
+			return err
+		}
+		if len(r.Gates) == 0 {
+			return errors.New("the gates were never judged: no verifier of this version has run")
+		}
+		c.printf("judged %s; the limits are settings of the verifier\n", stamp(r.GatesAt))
+		for _, v := range r.Gates {
+			c.printf("%s: %s: %s\n", v.Gate, v.Light, plain(v.Sentence))
+		}
+		for _, w := range r.Waves {
+			if !w.Wave.HeldAt.IsZero() {
+				c.printf("wave %s%s\n", plain(w.Wave.ID), stopped(w.Wave))
+			}
+		}
+		return nil
+	})
 }
 
 // showPlace shows where one workspace stands, why, and which of its logins are exempt.

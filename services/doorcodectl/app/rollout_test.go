@@ -265,3 +265,24 @@ func TestRollout_ShowsWhatWasEdited(t *testing.T) {
 	contains(t, r.shows(t), "one enforced ", " 2 not as it was written\n", "enforced 2\n")
 	r.refuses(t, 1, "a row of rollout_waves is not as it was written", "pause -wave one -reason r")
 }
+
+// A wave that a gate holds says so wherever it is shown, and goes on by a person's word alone.
+func TestRollout_ShowsGatesAndHasAHeldWaveGoOn(t *testing.T) {
+	t.Parallel()
+	r := rollOut(t, "acme")
+	r.refused(t, 1, "the gates were never judged", "rollout", "gates")
+	r.says(t, "wave -id one -announce "+in(2)+" -grace "+in(9)+" -enforce "+in(16))
+	r.says(t, "join -wave one -percent 100")
+	r.db.Exec(t, `INSERT INTO rollout_gates (gate, light, sentence, judged_at)
+		VALUES ('bounce', 'failed', 'bounces 2 % of 300 mails', '2026-09-01'), ('verified_share', 'open', 'verified share 98 %', '2026-09-01')`)
+	r.db.Exec(t, `SELECT hold_waves('{one}', '{bounce}', 'bounces 2 % of 300 mails', '{}')`)
+	const held = "held by a gate since "
+	contains(t, r.shows(t), held, ": bounces 2 % of 300 mails", "\ngates at 2026-09-01T00:00:00Z: verified_share open bounce failed\n", "scheduled 1\n")
+	contains(t, r.shows(t, "-workspace", "acme"), held)
+	contains(t, r.do(t, "rollout", "gates"), "judged 2026-09-01T00:00:00Z;", "verified_share: open: verified share 98 %\nbounce: failed: bounces 2 % of 300 mails\nwave one; "+held)
+	r.refuses(t, 1, "to have it go on needs a reason", "resume -wave one")
+	contains(t, r.says(t, "resume -wave one -reason", "the provider was changed"), "one: goes on; scheduled; ")
+	if got := r.shows(t); strings.Contains(got, held) {
+		t.Errorf("it goes on, and shows %s", got)
+	}
+}

@@ -120,12 +120,14 @@ func (a *App) Start(ctx context.Context) error {
 	}
 	a.loop(ctx, "relay", relay.Run)
 	sweep, janitor := upkeep.NewSweep(a.background, a.log, a.metrics.end, changed), upkeep.NewJanitor(a.background, a.log)
-	sweep.Done, janitor.Done = a.metrics.rounds(loopSweep), a.metrics.rounds(loopJanitor)
+	gates := upkeep.NewGates(a.background, a.cfg.limits(), a.log, a.metrics.judged)
+	sweep.Done, janitor.Done, gates.Done = a.metrics.rounds(loopSweep), a.metrics.rounds(loopJanitor), a.metrics.rounds(loopGates)
 	a.loop(ctx, loopSweep, sweep.Run)
 	a.loop(ctx, loopJanitor, janitor.Run)
 	counter := upkeep.NewCounter(a.background, a.log)
 	counter.Done = a.metrics.rounds(loopCounter)
 	a.loop(ctx, loopCounter, counter.Run)
+	a.loop(ctx, loopGates, gates.Run)
 	finder := lookup.New(a.requests, a.bus, a.keys.handles)
 	if !a.idleRecorder {
 		err = a.record(ctx, finder, announcer.Changed)

@@ -2,9 +2,12 @@ package app
 
 import (
 	"errors"
+	"fmt"
+	"time"
 
 	"doorcode/pkg/config"
 	"doorcode/pkg/lifecycle"
+	"doorcode/pkg/rollout"
 )
 
 // Prefix begins the names of the verifier's own settings.
@@ -30,6 +33,23 @@ type Config struct {
 	AssertionKeyFile string        `env:"DOORCODE_VERIFIER_ASSERTION_KEY_FILE,required" help:"Signing keys of the assertions."`
 	Issuer           string        `env:"DOORCODE_VERIFIER_ISSUER" envDefault:"doorcode" help:"Issuer that the assertions name."`
 	Workers          int           `env:"DOORCODE_VERIFIER_WORKERS" envDefault:"256" help:"Requests that are handled at once; more are answered 503."`
+
+	// The gates of the roll-out.
+	GateVerified float64       `env:"DOORCODE_VERIFIER_GATE_VERIFIED_SHARE" envDefault:"97" help:"Least share of the sign-ins which need a code that end with one, in per cent, 0 to 100. Below it, and beyond the gates that follow, a wave that is about to move on stands still."`
+	GateMedian   time.Duration `env:"DOORCODE_VERIFIER_GATE_TIME_TO_CODE_MEDIAN" envDefault:"15s" help:"Longest time within which half of the mails with codes reach the recipient's server."`
+	GateP95      time.Duration `env:"DOORCODE_VERIFIER_GATE_TIME_TO_CODE_P95" envDefault:"2m" help:"Longest time within which 95 of 100 do."`
+	GateStuck    float64       `env:"DOORCODE_VERIFIER_GATE_STUCK_LOGINS" envDefault:"0.5" help:"Largest share of the logins that were asked for a code within a day and typed none that was right, in per cent."`
+	GateBounced  float64       `env:"DOORCODE_VERIFIER_GATE_BOUNCES" envDefault:"1" help:"Largest share of the mails with codes that bounce for good, in per cent."`
+	GateFallback float64       `env:"DOORCODE_VERIFIER_GATE_FALLBACK" envDefault:"5" help:"Largest share of the sign-ins by text message that end on e-mail, in per cent."`
+	GateLeast    int           `env:"DOORCODE_VERIFIER_GATE_LEAST" envDefault:"200" help:"How many within a day it takes for a gate to be judged."`
+}
+
+// limits are the bounds of the gates.
+func (c Config) limits() rollout.Limits {
+	return rollout.Limits{
+		LeastShare: c.GateVerified, Median: c.GateMedian, P95: c.GateP95, MostStuck: c.GateStuck, MostBounced: c.GateBounced,
+		MostFallback: c.GateFallback, Least: c.GateLeast,
+	}
 }
 
 // Validate refuses settings that do not fit together.
@@ -39,6 +59,10 @@ func (c Config) Validate() error {
 	}
 	if c.Issuer == "" {
 		return errors.New("DOORCODE_VERIFIER_ISSUER is empty")
+	}
+	err := c.limits().Validate()
+	if err != nil {
+		return fmt.Errorf("DOORCODE_VERIFIER_GATE_…: %w", err)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package app
 
 import (
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -10,7 +11,12 @@ import (
 func TestSEC14_NoSettingSwitchesTheWorkersOff(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		c := Config{Workers: rapid.OneOf(rapid.IntRange(-1, 1025), rapid.Int()).Draw(t, "workers"), Issuer: "doorcode"}
+		c := Config{Workers: rapid.OneOf(rapid.IntRange(-1, 1025), rapid.Int()).Draw(t, "workers"), Issuer: "doorcode", GateMedian: time.Second, GateP95: time.Second, GateLeast: 1}
+		wrong := c
+		wrong.GateStuck = 101
+		if wrong.Validate() == nil {
+			t.Fatal("a gate is open beyond all that there is")
+		}
 		if fine := c.Workers >= 1 && c.Workers <= 1024; (c.Validate() == nil) != fine {
 			t.Fatalf("%d workers: %v", c.Workers, c.Validate())
 		}

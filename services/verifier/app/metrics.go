@@ -9,6 +9,7 @@ import (
 	"doorcode/pkg/challenge"
 	"doorcode/pkg/delivery"
 	"doorcode/pkg/problem"
+	"doorcode/pkg/rollout"
 	"doorcode/pkg/telemetry"
 	"doorcode/services/verifier/internal/resend"
 )
@@ -26,6 +27,7 @@ const (
 	loopSweep   = "sweep"
 	loopJanitor = "janitor"
 	loopCounter = "counter"
+	loopGates   = "gates"
 )
 
 // recorderOf is the loop that records the events of a stream.
@@ -42,6 +44,8 @@ type metrics struct {
 	pending  prometheus.Gauge
 	oldest   prometheus.Gauge
 	done     *prometheus.GaugeVec
+	gates    *prometheus.GaugeVec
+	holding  prometheus.Gauge
 }
 
 // newMetrics registers the verifier's metrics.
@@ -63,12 +67,35 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 		done: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "doorcode_loop_done_timestamp_seconds", Help: "When a loop last did all that it had to do, in Unix time; at first, when it started.",
 		}, []string{"loop"}),
+		gates: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "doorcode_rollout_gate", Help: "1 for the light that a gate of the roll-out shows, 0 for the others.",
+		}, []string{"gate", "light"}),
+		holding: prometheus.NewGauge(prometheus.GaugeOpts{Name: "doorcode_rollout_held_waves", Help: "Waves of the roll-out that stand still because a gate failed."}),
 	}
-	err := telemetry.Register(reg, m.checks, m.resends, m.ended, m.recorded, m.dead, m.lag, m.pending, m.oldest, m.done)
+	err := telemetry.Register(reg, m.checks, m.resends, m.ended, m.recorded, m.dead, m.lag, m.pending, m.oldest, m.done, m.gates, m.holding)
 	if err != nil {
 		return nil, err
 	}
+	m.judged(nil, 0)
 	return m, nil
+}
+
+// judged shows what the gates show, and how many waves they hold. A gate of which nothing is known has no light.
+func (m *metrics) judged(verdicts []rollout.Verdict, holding int) {
+	lights := map[rollout.Gate]rollout.Light{}
+	for _, v := range verdicts {
+		lights[v.Gate] = v.Light
+	}
+	for _, g := range rollout.Gates() {
+		for _, l := range rollout.Lights() {
+			shown := 0.0
+			if lights[g] == l {
+				shown = 1
+			}
+			m.gates.WithLabelValues(string(g), string(l)).Set(shown)
+		}
+	}
+	m.holding.Set(float64(holding))
 }
 
 // counters returns a counter with all values of its one label.

@@ -216,6 +216,8 @@ func TestRollout_ShowsStagesThatAddUpWavesAndEnds(t *testing.T) {
 		SELECT 'ws' || i, CASE WHEN i <= 10 THEN 'first' ELSE 'second' END, now() - interval '9 days', 1, 'x' FROM generate_series(1, 30) i`)
 	d.pg.Exec(t, `INSERT INTO rollout_exemptions VALUES ('ws40', '', 'contract', 'kim', 'sam', now(), now() + interval '5 days', 1, 'x'),
 		('ws39', 'anna', 'unreachable', 'kim', 'sam', now(), now() + interval '2 days', 1, 'x')`)
+	d.pg.Exec(t, `INSERT INTO rollout_holds (wave, held_at, gates, reason) VALUES ('first', now() - interval '36 hours', '{bounce}', 'bounces 4 %')`)
+	d.pg.Exec(t, `INSERT INTO rollout_gates VALUES ('bounce', 'failed', 'bounces 4 % of 900 mails', now()), ('verified_share', 'open', '98 %', now())`)
 	d.pg.Exec(t, `INSERT INTO sign_ins (workspace, login, ended_at, challenge_id, started_at, channel, outcome)
 		SELECT 'ws1', 'anna', now(), 'c' || i, now(), 'email', CASE WHEN i <= 5 THEN 'expired' ELSE 'approved' END FROM generate_series(1, 100) i`)
 	p, err := d.Rollout(t.Context())
@@ -224,7 +226,8 @@ func TestRollout_ShowsStagesThatAddUpWavesAndEnds(t *testing.T) {
 	}
 	said := text(p)
 	for _, want := range []string{
-		"40 workspaces by stage", "scheduled 0 0 %", "announced 0 0 %", "grace 20 50 %", "enforced 19 48 %", "exempt 1 3 %", "all 40",
+		"40 workspaces by stage", "scheduled 0 0 %", "announced 0 0 %", "grace 30 75 %", "enforced 9 23 %", "exempt 1 3 %", "all 40",
+		"first grace held by a gate since", ": bounces 4 %", "verified share: open – 98 %", "bounce: failed – bounces 4 % of 900 mails",
 		"second grace paused since", ": codes come late <b>", "95 %", "ws39 anna", "ws40 all", "contract kim sam",
 		"every workspace is in exactly one, so they add up to all workspaces",
 	} {
@@ -236,7 +239,7 @@ func TestRollout_ShowsStagesThatAddUpWavesAndEnds(t *testing.T) {
 		t.Error("what an operator typed becomes a part of the page")
 	}
 	for _, picture := range pictures(t, p) {
-		if !strings.Contains(picture, ">grace 20<") {
+		if !strings.Contains(picture, ">grace 30<") {
 			t.Errorf("the picture is %s", picture)
 		}
 	}
