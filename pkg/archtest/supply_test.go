@@ -91,8 +91,9 @@ func TestSEC56_FewPackagesCallOut(t *testing.T) {
 		"pkg/provider/sandbox",  // the stand-in's webhooks, to this machine alone
 		"pkg/provider/sendgrid", // the adapter
 		"pkg/provider/vonage",   // the adapter
+		"services/console/app",  // asks auth, by the front-end's own library
 	}
-	released := []string{"auth", "verifier", "receipts", "email-dispatcher", "sms-dispatcher", "doorcodectl"}
+	released := []string{"auth", "verifier", "receipts", "console", "email-dispatcher", "sms-dispatcher", "doorcodectl"}
 	calls := regexp.MustCompile(`\bhttp\.Client\{|\bhttp\.NewRequest|\bNewHTTPClient\(|\.Dial(Context)?\(`)
 	got := map[string]bool{}
 	files, err := archtest.Scan(root(t))

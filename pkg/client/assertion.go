@@ -27,6 +27,7 @@ type Person struct {
 	Channel   string
 	Methods   []string // amr
 	Reason    string   // of a waiver, such as not_yet, grace or exempt
+	Challenge string   // whose code it was: the name of this one proof
 	At        time.Time
 }
 
@@ -86,7 +87,7 @@ func (c *Client) verify(ctx context.Context, handle, assertion string) (Person, 
 		return Person{}, ErrAssertion
 	}
 	return Person{
-		Workspace: cl.Workspace, Login: cl.Subject, Channel: cl.Channel, Methods: cl.AMR, Reason: cl.Reason, At: cl.IssuedAt.Time,
+		Workspace: cl.Workspace, Login: cl.Subject, Channel: cl.Channel, Methods: cl.AMR, Reason: cl.Reason, Challenge: challenge, At: cl.IssuedAt.Time,
 	}, nil
 }
 

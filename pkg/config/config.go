@@ -29,7 +29,7 @@ const product = "DOORCODE_"
 // another process is none of our business: all of them may share one environment file.
 func processes() []string {
 	return []string{
-		"AUTH", "EMAIL_DISPATCHER", "SMS_DISPATCHER", "VERIFIER", "RECEIPTS", "SANDBOX", "DEMO", "STANDALONE", "DOORCODECTL",
+		"AUTH", "EMAIL_DISPATCHER", "SMS_DISPATCHER", "VERIFIER", "RECEIPTS", "CONSOLE", "SANDBOX", "DEMO", "STANDALONE", "DOORCODECTL",
 	}
 }
 

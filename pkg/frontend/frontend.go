@@ -23,6 +23,10 @@ const prefix = "dck_"
 // take an assertion of its challenges for one.
 const Own = "doorcode"
 
+// Operators is the workspace of those who sign in to the console. A key that has all workspaces has all but this one:
+// whoever may change addresses everywhere could have an operator's codes otherwise.
+const Operators = "doorcode-console"
+
 // MaxID is the longest id of a front-end.
 const MaxID = 32
 
@@ -63,7 +67,8 @@ type FrontEnd struct {
 	KeyHash []byte
 	Scopes  []Scope
 	// Workspaces lists the only ones it may name, unless AllWorkspaces is set.
-	Workspaces    []string
+	Workspaces []string
+	// All are all but Operators.
 	AllWorkspaces bool
 	// ReturnOrigins lists where a hosted page may send a browser back to, each in the form of ParseOrigin.
 	ReturnOrigins []string
@@ -103,7 +108,7 @@ func (f FrontEnd) WithNewKey(ring *keyring.Ring) (FrontEnd, string, error) {
 
 // May reports whether the front-end's key has the scope and the workspace.
 func (f FrontEnd) May(scope Scope, workspace string) bool {
-	return f.Has(scope) && (f.AllWorkspaces || slices.Contains(f.Workspaces, workspace))
+	return f.Has(scope) && (f.AllWorkspaces && workspace != Operators || slices.Contains(f.Workspaces, workspace))
 }
 
 // Has reports whether the front-end's key has the scope.

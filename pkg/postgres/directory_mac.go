@@ -26,13 +26,15 @@ const (
 	TableWaves      = "rollout_waves"
 	TablePlaces     = "rollout_places"
 	TableExemptions = "rollout_exemptions"
+
+	TableOperators = "operators"
 )
 
 // GuardedTables lists the tables that an IntegrityError can name.
 func GuardedTables() []string {
 	return []string{
 		TableWorkspaces, TableLogins, TableFrontEnds, TableBudgets, TableFactors, TableSettings, TableInvitations, TableJoinRequests, TableGroupTests,
-		TableRemoved, TableWaves, TablePlaces, TableExemptions,
+		TableRemoved, TableWaves, TablePlaces, TableExemptions, TableOperators,
 	}
 }
 

@@ -23,10 +23,11 @@ const (
 	RoleAuth     Role = "doorcode_auth"
 	RoleVerifier Role = "doorcode_verifier"
 	RoleAuditor  Role = "doorcode_auditor" // of no process: of whoever exports the audit
+	RoleConsole  Role = "doorcode_console"
 )
 
 // Roles returns all roles that Migrate makes.
-func Roles() []Role { return []Role{RoleAuth, RoleVerifier, RoleAuditor} }
+func Roles() []Role { return []Role{RoleAuth, RoleVerifier, RoleAuditor, RoleConsole} }
 
 const (
 	// versionTable holds the number of the last migration applied.

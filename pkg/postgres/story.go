@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -19,6 +20,13 @@ import (
 type StoryQuery struct {
 	Challenge string // 22 base64url characters, or empty
 	Reference string // as challenge.ParseReference returns it, or empty
+	// Workspaces are the only ones that are told of; nil: all, and what belongs to none.
+	Workspaces []string
+}
+
+// hides reports whether a challenge is not to be told of.
+func (q StoryQuery) hides(c story.Challenge) bool {
+	return q.Workspaces != nil && !slices.Contains(q.Workspaces, c.Workspace)
 }
 
 // Story is a challenge with what the audit has about it and its notices.
@@ -38,7 +46,7 @@ const toldSQL = `
 SELECT c.id, c.workspace, c.login, c.front_end, c.purpose, c.label, c.support_reference, c.routes, c.send_routes,
        CASE WHEN c.state = 'pending' AND c.expires_at <= clock_timestamp() THEN 'expired' ELSE c.state END,
        coalesce(c.reason, ''), c.created_at, c.expires_at
-  FROM challenges c
+  FROM told_challenges c
  WHERE c.id = $1 OR c.support_reference = $2
  ORDER BY c.created_at DESC, c.id LIMIT $3`
 
@@ -55,16 +63,15 @@ SELECT challenge_id FROM audit
 
 // recordShownSQL: $1 operator, $2 workspace, $3 login, $4 challenge, $5 reference that was asked for, $6 how many were found.
 const recordShownSQL = `
-INSERT INTO audit (id, at, kind, workspace, login, challenge_id, actor, detail)
-SELECT 'shown.' || gen_random_uuid(), clock_timestamp(), '` + story.Shown + `', $2, $3, $4, $1,
-       jsonb_strip_nulls(jsonb_build_object('support_reference', $5::text, 'found', $6::int))`
+SELECT record_shown($1, $2, $3, $4, jsonb_strip_nulls(jsonb_build_object('support_reference', $5::text, 'found', $6::int)))`
 
 // Stories reads what is on record about challenges, the newest first, at most twenty. A challenge whose row is gone is told
-// from the audit alone, by its id; nothing is found by the reference of such a one. Of notices those are told that were
+// from the audit alone, by its id, or by its reference for thirty days (product.md R11.3). Of notices those are told that were
 // ordered up to an hour after the challenge ended.
 //
 // Nobody reads unseen: that the operator was shown each of them, or asked and nothing was there, is committed before
-// they are returned (product.md R11.9). The operator's name is one of account.ValidateID. It is for the owner's role.
+// they are returned (product.md R11.9). The operator's name is one of account.ValidateID. What is not theirs to see is as if
+// it were not there. It is for the roles of owner and console.
 func (db *DB) Stories(ctx context.Context, operator string, q StoryQuery) ([]Story, error) {
 	err := account.ValidateID(operator)
 	if err != nil {
@@ -108,21 +115,50 @@ func readStories(ctx context.Context, tx pgx.Tx, q StoryQuery) ([]Story, error) 
 		}
 		stories = append(stories, s)
 	}
-	if len(found) == 0 && q.Challenge != "" {
-		s := Story{}
-		s.Rows, err = storyRows(ctx, tx, []string{q.Challenge}, nil)
+	if len(found) == 0 {
+		stories, err = recalled(ctx, tx, q)
 		if err != nil {
 			return nil, err
 		}
-		s.Challenge = story.Recall(q.Challenge, s.Rows)
-		if happened(s.Rows) {
-			stories = append(stories, s)
-		}
 	}
+	stories = slices.DeleteFunc(stories, func(s Story) bool { return q.hides(s.Challenge) })
 	for i := range stories {
 		err = stories[i].addNotices(ctx, tx)
 		if err != nil {
 			return nil, err
+		}
+	}
+	return stories, nil
+}
+
+// referredSQL: $1 support reference, $2 limit. A reference is good for thirty days (product.md R11.3).
+const referredSQL = `
+SELECT challenge_id FROM audit
+ WHERE kind = 'challenge.v1.issued' AND detail ->> 'support_reference' = $1
+   AND at > clock_timestamp() - interval '30 days' AND at < clock_timestamp() + interval '1 hour'
+ ORDER BY at DESC LIMIT $2`
+
+// recalled reads challenges whose rows are gone.
+func recalled(ctx context.Context, tx pgx.Tx, q StoryQuery) ([]Story, error) {
+	ids := []string{q.Challenge}
+	if q.Challenge == "" {
+		rows, err := tx.Query(ctx, referredSQL, q.Reference, maxStories)
+		if err != nil {
+			return nil, err
+		}
+		ids, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		if err != nil {
+			return nil, err
+		}
+	}
+	var stories []Story
+	for _, id := range ids {
+		rows, err := storyRows(ctx, tx, []string{id}, nil)
+		if err != nil {
+			return nil, err
+		}
+		if happened(rows) {
+			stories = append(stories, Story{Challenge: story.Recall(id, rows), Rows: rows})
 		}
 	}
 	return stories, nil

@@ -94,7 +94,7 @@ func TestStories_TellsFromTheAuditAloneWhenTheRowIsGone(t *testing.T) {
 		kinds(all[0]) != "challenge.v1.approved challenge.v1.issued notice.v1.requested" {
 		t.Errorf("%+v", all)
 	}
-	if all = s.stories(owner, postgres.StoryQuery{Reference: "4F72KQ9R"}); len(all) != 0 {
+	if all = s.stories(owner, postgres.StoryQuery{Reference: "4F72KQ9R"}); len(all) != 1 || all[0].Challenge.ID != id {
 		t.Errorf("by its reference: %+v", all)
 	}
 }

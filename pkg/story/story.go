@@ -73,6 +73,8 @@ type Line struct {
 	At   time.Time // UTC
 	Lane string    // sign-in, send 1, send 2, ..., notice 1, ...
 	Text string
+	// Actor is who did it: a front-end, a process or an operator.
+	Actor string
 }
 
 // signIn is the lane of all that is about no message.
@@ -91,7 +93,7 @@ func Tell(c Challenge, rows []Row) []Line {
 	var lines []Line
 	for _, r := range rows {
 		for _, l := range t.tell(r) {
-			l.At, l.Text = r.At.UTC(), printable(l.Text)
+			l.At, l.Text, l.Actor = r.At.UTC(), printable(l.Text), printable(r.Actor)
 			lines = append(lines, l)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 
 	"doorcode/pkg/config"
 	auth "doorcode/services/auth/app"
+	console "doorcode/services/console/app"
 	demo "doorcode/services/demo/app"
 	ctl "doorcode/services/doorcodectl/app"
 	email "doorcode/services/email-dispatcher/app"
@@ -31,6 +32,7 @@ func settingsOf() map[string][]config.Setting {
 		"email-dispatcher": config.Describe[email.Config](),
 		"sms-dispatcher":   config.Describe[sms.Config](),
 		"receipts":         config.Describe[receipts.Config](),
+		"console":          config.Describe[console.Config](),
 		"sandbox":          config.Describe[sandbox.Config](),
 		"demo":             config.Describe[demo.Config](),
 		"doorcodectl":      config.Describe[ctl.Config](),
@@ -133,6 +135,8 @@ func TestCompose_JobsRunInTheirOrder(t *testing.T) {
 		{"streams", "nats"},
 		{"api-key", "migrate"},
 		{"demo", "api-key"},
+		{"console-key", "migrate"},
+		{"console", "console-key"},
 		{"auth", "streams"},
 		{"verifier", "streams"},
 		{"email-dispatcher", "streams"},
@@ -228,13 +232,14 @@ func TestP10_ComposeShowsEachVolumeToItsProcessAlone(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string][]string{
 		"operator":         {"certificates rw", "hand-out rw", "keys rw"},
-		"doorcodectl":      {"api-key", "hand-out rw", "migrate", "streams"},
+		"doorcodectl":      {"api-key", "console-key", "hand-out rw", "migrate", "streams"},
 		"demo":             {"api-key rw", "demo", "hand-out rw"},
 		"auth":             {"auth", "hand-out rw"},
 		"verifier":         {"hand-out rw", "verifier"},
 		"email-dispatcher": {"email-dispatcher", "hand-out rw"},
 		"sms-dispatcher":   {"hand-out rw", "sms-dispatcher"},
 		"receipts":         {"hand-out rw", "receipts"},
+		"console":          {"console", "console-key rw", "hand-out rw"},
 		"nats":             {"hand-out rw", "nats"},
 		"postgres":         {"hand-out rw", "postgres"},
 		"nats-data":        {"hand-out rw", "nats rw"},
@@ -284,7 +289,7 @@ func TestCompose_OnlyWhatPeopleUseCanBeReached(t *testing.T) {
 	}
 	// A port of its own is also what a container that is to run four times may not have.
 	if diff := cmp.Diff(map[string][]string{
-		"auth": {"127.0.0.1:8080:8080"}, "receipts": {"127.0.0.1:8081:8081"},
+		"auth": {"127.0.0.1:8080:8080"}, "receipts": {"127.0.0.1:8081:8081"}, "console": {"127.0.0.1:8082:8082"},
 		"sandbox": {"127.0.0.1:8025:8025"}, "demo": {"127.0.0.1:8090:8090"},
 		"grafana": {"127.0.0.1:3000:3000"},
 	}, published); diff != "" {

@@ -12,6 +12,7 @@ import (
 
 	"doorcode/pkg/config"
 	auth "doorcode/services/auth/app"
+	console "doorcode/services/console/app"
 	demo "doorcode/services/demo/app"
 	ctl "doorcode/services/doorcodectl/app"
 	email "doorcode/services/email-dispatcher/app"
@@ -45,6 +46,7 @@ func settingsTable() string {
 		{"auth", config.Describe[auth.Config]()},
 		{"verifier", config.Describe[verifier.Config]()},
 		{"receipts", config.Describe[receipts.Config]()},
+		{"console", config.Describe[console.Config]()},
 		{"email-dispatcher", config.Describe[email.Config]()},
 		{"sms-dispatcher", config.Describe[sms.Config]()},
 		{"sandbox", config.Describe[sandbox.Config]()},

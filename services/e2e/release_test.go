@@ -14,7 +14,7 @@ import (
 func TestSEC70_ReleasedBinariesHoldNothingForTests(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	released := []string{"auth", "verifier", "receipts", "email-dispatcher", "sms-dispatcher", "doorcodectl"}
+	released := []string{"auth", "verifier", "receipts", "console", "email-dispatcher", "sms-dispatcher", "doorcodectl"}
 	args := []string{"build", "-trimpath", "-ldflags=-s -w", "-o", dir, "./services/sandbox"}
 	for _, name := range released {
 		args = append(args, "./services/"+name)

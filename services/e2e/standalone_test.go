@@ -21,17 +21,17 @@ import (
 type standalone struct {
 	*process
 	installation
-	dir, demo, ops string
-	settings       map[string]string
+	dir, demo, ops, console string
+	settings                map[string]string
 }
 
 // newStandalone prepares an installation in a folder.
 func newStandalone(dir string) (*standalone, error) {
-	ports, err := freePorts(6)
+	ports, err := freePorts(7)
 	if err != nil {
 		return nil, err
 	}
-	s := &standalone{dir: filepath.Join(dir, "data"), demo: ports[2], ops: ports[3]}
+	s := &standalone{dir: filepath.Join(dir, "data"), demo: ports[2], ops: ports[3], console: ports[6]}
 	s.auth, s.sandbox, s.http = ports[0], ports[1], &http.Client{Timeout: patience}
 	s.settings = map[string]string{
 		"DOORCODE_STANDALONE_DIR":               s.dir,
@@ -41,6 +41,7 @@ func newStandalone(dir string) (*standalone, error) {
 		"DOORCODE_SANDBOX_LISTEN":               s.sandbox,
 		"DOORCODE_DEMO_LISTEN":                  s.demo,
 		"DOORCODE_RECEIPTS_LISTEN":              ports[5],
+		"DOORCODE_CONSOLE_LISTEN":               ports[6],
 		"DOORCODE_LOG_LEVEL":                    "debug",
 	}
 	return s, nil

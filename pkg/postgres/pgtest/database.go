@@ -121,6 +121,12 @@ func (d *Database) Auditor(t testing.TB) *postgres.DB {
 	return open(t, d.AuditorConfig())
 }
 
+// Console opens the database as the console does; it is closed when the test ends.
+func (d *Database) Console(t testing.TB) *postgres.DB {
+	t.Helper()
+	return open(t, d.ConsoleConfig())
+}
+
 // Owner opens the database as its owner, who may do everything; it is closed when
 // the test ends.
 func (d *Database) Owner(t testing.TB) *postgres.DB {
@@ -150,6 +156,11 @@ func (d *Database) VerifierConfig() postgres.Config {
 // AuditorConfig returns what whoever exports the audit needs to open this database.
 func (d *Database) AuditorConfig() postgres.Config {
 	return d.config(postgres.RoleAuditor, "doorcodectl")
+}
+
+// ConsoleConfig returns what the console needs to open this database.
+func (d *Database) ConsoleConfig() postgres.Config {
+	return d.config(postgres.RoleConsole, "console")
 }
 
 // config returns the settings of one process's pool; the address carries neither

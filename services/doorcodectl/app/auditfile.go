@@ -11,11 +11,9 @@ import (
 	"fmt"
 	"hash"
 	"io"
-	"regexp"
 	"strings"
 
-	"doorcode/pkg/account"
-	"doorcode/pkg/phone"
+	"doorcode/pkg/mask"
 	"doorcode/pkg/postgres"
 )
 
@@ -63,12 +61,12 @@ type auditFile struct {
 	buffer *bufio.Writer // of the file and the hash
 	hash   hash.Hash
 	csv    *csv.Writer
-	masks  masks
+	masks  mask.Masks
 }
 
 // newAuditFile begins an export.
 func newAuditFile(format auditFormat, out io.Writer) (*auditFile, error) {
-	f := &auditFile{format: format, hash: sha256.New(), masks: newMasks()}
+	f := &auditFile{format: format, hash: sha256.New(), masks: mask.New()}
 	f.buffer = bufio.NewWriterSize(io.MultiWriter(out, f.hash), 64<<10)
 	f.csv = csv.NewWriter(f.buffer)
 	if format == formatNDJSON {
@@ -91,8 +89,8 @@ func (f *auditFile) Row(a postgres.Audit) error {
 		return fmt.Errorf("read the detail of %s: %w", a.ID, err)
 	}
 	line := auditLine{
-		At: a.At.UTC().Format(auditTime), ID: f.masks.text(a.ID), Kind: f.masks.text(string(a.Kind)), Workspace: f.cell(a.Workspace),
-		Login: f.cell(a.Login), Challenge: f.cell(a.Challenge), Actor: f.masks.text(a.Actor), Detail: f.masks.value(detail),
+		At: a.At.UTC().Format(auditTime), ID: f.masks.Text(a.ID), Kind: f.masks.Text(string(a.Kind)), Workspace: f.cell(a.Workspace),
+		Login: f.cell(a.Login), Challenge: f.cell(a.Challenge), Actor: f.masks.Text(a.Actor), Detail: f.masks.Value(detail),
 	}
 	if f.format == formatNDJSON {
 		return writeJSON(f.buffer, line)
@@ -123,7 +121,7 @@ func (f *auditFile) cell(s string) *string {
 	if s == "" {
 		return nil
 	}
-	s = f.masks.text(s)
+	s = f.masks.Text(s)
 	return &s
 }
 
@@ -153,47 +151,4 @@ func harmless(cell string) string {
 		return "'" + cell
 	}
 	return cell
-}
-
-// masks hides what looks like an address or a number. The audit holds none, but for what somebody typed as a reason or
-// chose as a name.
-type masks struct {
-	email, phone *regexp.Regexp
-}
-
-// newMasks returns the masks.
-func newMasks() masks {
-	return masks{
-		email: regexp.MustCompile(`[^\s@"'<>()\[\],:;\\]+@[^\s@"'<>()\[\],:;\\]+`),
-		phone: regexp.MustCompile(`\B\+[0-9][0-9 ().-]{4,22}[0-9]\b`),
-	}
-}
-
-// text masks what stands in a text as SEC-25 has it. A mask stays as it is.
-func (m masks) text(s string) string {
-	if !strings.ContainsAny(s, "@+") {
-		return s
-	}
-	s = m.email.ReplaceAllStringFunc(s, func(address string) string { return strings.ToValidUTF8(account.Mask(address), "") })
-	return m.phone.ReplaceAllStringFunc(s, phone.Mask)
-}
-
-// value masks what stands in a value of JSON, the names of its fields too.
-func (m masks) value(v any) any {
-	switch v := v.(type) {
-	case string:
-		return m.text(v)
-	case []any:
-		for i := range v {
-			v[i] = m.value(v[i])
-		}
-		return v
-	case map[string]any:
-		masked := make(map[string]any, len(v))
-		for name, field := range v {
-			masked[m.text(name)] = m.value(field)
-		}
-		return masked
-	}
-	return v
 }

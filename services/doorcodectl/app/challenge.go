@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"doorcode/pkg/challenge"
+	"doorcode/pkg/mask"
 	"doorcode/pkg/postgres"
 	"doorcode/pkg/story"
 )
@@ -53,8 +54,8 @@ func (c command) showChallenge(ctx context.Context, args []string) error {
 }
 
 // errNoStory says that nothing is there to tell.
-var errNoStory = errors.New("nothing is on record about it: the challenge may be some seconds old and not recorded yet, or so " +
-	"old that its row is gone; then its id finds what the audit has, and its reference does not")
+var errNoStory = errors.New("nothing is on record about it: the challenge may be some seconds old and not recorded yet, or the " +
+	"reference is older than thirty days; then the challenge's id finds what the audit has")
 
 // isChallengeID tells the id of a challenge from what people say.
 func isChallengeID(s string) bool {
@@ -82,10 +83,10 @@ func storyQuery(s string) (postgres.StoryQuery, error) {
 
 // showStory prints one story: whose it is, its lines, and what to try. No line holds more than the mask of an address.
 func (c command) showStory(s postgres.Story) {
-	masks := newMasks()
+	masks := mask.New()
 	row := func(name, value string) {
 		if value != "" {
-			c.printf("%-11s%s\n", name, plain(masks.text(value)))
+			c.printf("%-11s%s\n", name, plain(masks.Text(value)))
 		}
 	}
 	of := s.Challenge
@@ -105,7 +106,7 @@ func (c command) showStory(s postgres.Story) {
 	}
 	c.printf("\n")
 	for _, l := range story.Tell(of, s.Rows) {
-		c.printf("%s  %-8s  %s\n", l.At.Format(time.DateTime+"Z"), l.Lane, masks.text(l.Text))
+		c.printf("%s  %-8s  %s\n", l.At.Format(time.DateTime+"Z"), l.Lane, masks.Text(l.Text))
 	}
-	c.printf("\nwhat to try: %s\n", masks.text(story.Advice(of, s.Rows)))
+	c.printf("\nwhat to try: %s\n", masks.Text(story.Advice(of, s.Rows)))
 }

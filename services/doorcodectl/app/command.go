@@ -31,6 +31,7 @@ type Config struct {
 	DatabasePassword config.Secret `env:"DOORCODE_DOORCODECTL_DATABASE_PASSWORD_FILE,file" help:"File with the password of the database's owner."`
 	AuthPassword     config.Secret `env:"DOORCODE_DOORCODECTL_AUTH_PASSWORD_FILE,file" help:"File with the password that migrate gives the role doorcode_auth."`
 	AuditorPassword  config.Secret `env:"DOORCODE_DOORCODECTL_AUDITOR_PASSWORD_FILE,file" help:"File with the password that migrate gives the role doorcode_auditor, which exports the audit; without one nobody is that role."`
+	ConsolePassword  config.Secret `env:"DOORCODE_DOORCODECTL_CONSOLE_PASSWORD_FILE,file" help:"File with the password that migrate gives the role doorcode_console; without one there is no console."`
 	VerifierPassword config.Secret `env:"DOORCODE_DOORCODECTL_VERIFIER_PASSWORD_FILE,file" help:"File with the password that migrate gives the role doorcode_verifier."`
 }
 
@@ -60,6 +61,14 @@ const usage = `doorcodectl, the commands of doorcode's operator
   doorcodectl api-key remove ID            take a front-end's key away, at once
   doorcodectl front-end create NAME        make the NATS key NAME.nk of a front-end that asks over NATS, and an account
                                            of its own in front-ends.conf; NATS has to read that again
+  doorcodectl operator add ID -email ADDRESS -role operator|auditor|support|owner [-workspaces a,b] [-out FILE]
+                                           let somebody sign in to the console and print their secret once: it is for
+                                           their password manager, and their codes go to ADDRESS. An owner sees the
+                                           workspaces that are named alone; of the others nobody has to be. Adding one
+                                           that is there gives a new secret and ends their sessions. With -out the
+                                           secret goes to FILE, and one that is there and still valid stays
+  doorcodectl operator remove ID           take that back, at once, for open sessions too
+  doorcodectl operator list                list who may sign in to the console
   doorcodectl dead-letters list [-last N]  list the newest messages that nobody understood and what became of them
   doorcodectl dead-letters show SEQ        show one of them
   doorcodectl dead-letters replay SEQ      send its message again, to where it came from; once
@@ -175,6 +184,9 @@ func run(ctx context.Context, args, environ []string, out, errOut io.Writer) err
 		{"api-key create", command.createAPIKey},
 		{"api-key remove", command.removeAPIKey},
 		{"front-end create", command.createFrontEnd},
+		{"operator add", command.addOperator},
+		{"operator remove", command.removeOperator},
+		{"operator list", command.listOperators},
 		{"dead-letters list", command.listLetters},
 		{"dead-letters show", command.showLetter},
 		{"dead-letters replay", command.replayLetter},

@@ -26,7 +26,7 @@ func (c command) migrate(ctx context.Context, args []string) error {
 	// A role without a password here keeps the one it has.
 	applied, err := postgres.Migrate(ctx, owner, map[postgres.Role]config.Secret{
 		postgres.RoleAuth: c.cfg.AuthPassword, postgres.RoleVerifier: c.cfg.VerifierPassword,
-		postgres.RoleAuditor: c.cfg.AuditorPassword,
+		postgres.RoleAuditor: c.cfg.AuditorPassword, postgres.RoleConsole: c.cfg.ConsolePassword,
 	})
 	if err != nil {
 		return err

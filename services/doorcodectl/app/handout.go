@@ -18,6 +18,7 @@ const (
 	ownerPassword    = "owner"
 	authPassword     = "auth"
 	verifierPassword = "verifier"
+	consolePassword  = "console"
 )
 
 // folders are where the things lie that hand-out copies.
@@ -25,8 +26,8 @@ type folders struct {
 	keys, nats, certificates, passwords string
 }
 
-// holdings lists what each process holds (DESIGN 2 and 6), for containers that mount one folder each (P10). The demo is
-// not among them: its API key is made by api-key create.
+// holdings lists what each process holds (DESIGN 2 and 6), for containers that mount one folder each (P10). API keys,
+// such as the demo's, which is not among them, and the console's, are made by api-key create.
 func (f folders) holdings() map[string][]string {
 	rings := func(names ...string) []string {
 		for i, name := range names {
@@ -49,11 +50,12 @@ func (f folders) holdings() map[string][]string {
 		"email-dispatcher": append(rings(ChannelKeys(delivery.Email)), user("email-dispatcher"), authority),
 		"sms-dispatcher":   append(rings(ChannelKeys(delivery.SMS)), user("sms-dispatcher"), authority),
 		"receipts":         append(rings(AddressKeys), user("receipts"), authority),
+		"console":          append(rings(ConsoleKeys), password(consolePassword), authority),
 		"nats":             {conf("nats"), conf("nats-tls"), conf("nkeys"), conf("front-ends"), tls("nats.pem"), tls("nats.key")},
 		"postgres":         {tls("postgres.pem"), tls("postgres.key"), password(ownerPassword)},
-		// The commands that follow: migrate, streams apply, api-key.
-		"doorcodectl": append(rings(RowKeys, APIKeyKeys),
-			user("doorcodectl"), password(ownerPassword), password(authPassword), password(verifierPassword), authority),
+		// The commands that follow: migrate, streams apply, api-key, operator.
+		"doorcodectl": append(rings(RowKeys, APIKeyKeys, ConsoleKeys),
+			user("doorcodectl"), password(ownerPassword), password(authPassword), password(verifierPassword), password(consolePassword), authority),
 	}
 }
 
@@ -93,7 +95,7 @@ func (f folders) makePasswords() error {
 	if err != nil {
 		return err
 	}
-	for _, role := range []string{ownerPassword, authPassword, verifierPassword} {
+	for _, role := range []string{ownerPassword, authPassword, verifierPassword, consolePassword} {
 		path := filepath.Join(f.passwords, role+".password")
 		_, err := os.Stat(path)
 		if errors.Is(err, os.ErrNotExist) {

@@ -38,9 +38,10 @@ func TestP10_HandOutGivesAProcessWhatItHoldsAndNothingElse(t *testing.T) {
 		"email-dispatcher": "ca.pem channel-email.json email-dispatcher.nk",
 		"sms-dispatcher":   "ca.pem channel-sms.json sms-dispatcher.nk",
 		"receipts":         "address.json ca.pem receipts.nk",
+		"console":          "ca.pem console.json console.password",
 		"nats":             "front-ends.conf nats-tls.conf nats.conf nats.key nats.pem nkeys.conf",
 		"postgres":         "owner.password postgres.key postgres.pem",
-		"doorcodectl":      "api-key.json auth.password ca.pem doorcodectl.nk owner.password row.json verifier.password",
+		"doorcodectl":      "api-key.json auth.password ca.pem console.json console.password doorcodectl.nk owner.password row.json verifier.password",
 	} {
 		got := strings.Join(slices.Sorted(maps.Keys(files(t, filepath.Join(to, process)))), " ")
 		if diff := cmp.Diff(want, got); diff != "" {
@@ -48,7 +49,7 @@ func TestP10_HandOutGivesAProcessWhatItHoldsAndNothingElse(t *testing.T) {
 		}
 	}
 	processes, err := os.ReadDir(to)
-	if err != nil || len(processes) != 8 {
+	if err != nil || len(processes) != 9 {
 		t.Errorf("folders: %v, %v", processes, err)
 	}
 }

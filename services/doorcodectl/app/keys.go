@@ -27,12 +27,13 @@ const (
 	APIKeyKeys      = "api-key"
 	IdempotencyKeys = "idempotency"
 	CheckIDKeys     = "check-id"
+	ConsoleKeys     = "console"
 	AssertionKeys   = "assertion" // key pairs; all others are symmetric
 )
 
 // KeyRings lists all rings, one per channel included.
 func KeyRings() []string {
-	names := []string{TagKeys, DigestKeys, HandleKeys, AddressKeys, RowKeys, APIKeyKeys, IdempotencyKeys, CheckIDKeys, AssertionKeys}
+	names := []string{TagKeys, DigestKeys, HandleKeys, AddressKeys, RowKeys, APIKeyKeys, IdempotencyKeys, CheckIDKeys, ConsoleKeys, AssertionKeys}
 	for _, c := range delivery.Channels() {
 		names = append(names, ChannelKeys(c))
 	}

@@ -97,7 +97,7 @@ func (a *App) Start(ctx context.Context) error {
 }
 
 // prepare starts the database and the bus, applies migrations and streams and
-// makes the development key. It returns the environment of all processes.
+// makes the development key, the console's and a first operator. It returns the environment of all processes.
 func (a *App) prepare(ctx context.Context) (environment, error) {
 	env := a.environment()
 	err := a.passwords(env)
@@ -128,7 +128,11 @@ func (a *App) prepare(ctx context.Context) (environment, error) {
 	if err != nil {
 		return nil, err
 	}
-	return env, a.developmentKey(ctx, env)
+	err = a.developmentKey(ctx, env)
+	if err != nil {
+		return nil, err
+	}
+	return env, a.console(ctx, env)
 }
 
 // startDatabase runs the private Postgres, unless the environment names a

@@ -16,6 +16,7 @@ import (
 	"doorcode/pkg/lifecycle"
 	"doorcode/pkg/telemetry"
 	auth "doorcode/services/auth/app"
+	console "doorcode/services/console/app"
 	demo "doorcode/services/demo/app"
 	ctl "doorcode/services/doorcodectl/app"
 	email "doorcode/services/email-dispatcher/app"
@@ -48,6 +49,10 @@ func (a *App) environment() environment {
 		"DOORCODE_DOORCODECTL_NATS_KEY_FILE":          user("doorcodectl"),
 		"DOORCODE_DOORCODECTL_AUTH_PASSWORD_FILE":     filepath.Join(passwords, "auth"),
 		"DOORCODE_DOORCODECTL_VERIFIER_PASSWORD_FILE": filepath.Join(passwords, "verifier"),
+		"DOORCODE_DOORCODECTL_CONSOLE_PASSWORD_FILE":  filepath.Join(passwords, "console"),
+		"DOORCODE_CONSOLE_DATABASE_PASSWORD_FILE":     filepath.Join(passwords, "console"),
+		"DOORCODE_CONSOLE_KEY_FILE":                   ring(ctl.ConsoleKeys),
+		"DOORCODE_CONSOLE_API_KEY_FILE":               filepath.Join(a.dir, ConsoleKey),
 		"DOORCODE_AUTH_NATS_KEY_FILE":                 user("auth"),
 		"DOORCODE_AUTH_DATABASE_PASSWORD_FILE":        filepath.Join(passwords, "auth"),
 		"DOORCODE_AUTH_TAG_KEY_FILE":                  ring(ctl.TagKeys),
@@ -190,16 +195,20 @@ func (a *App) processes() []process {
 			[]string{"DOORCODE_EMAIL_DISPATCHER_SENDGRID_URL", "DOORCODE_SMS_DISPATCHER_VONAGE_URL", "DOORCODE_DEMO_INBOX_URL"},
 		},
 		{"verifier", build(a.tel.For("verifier"), "VERIFIER", verifier.New), nil},
-		{"auth", build(a.tel.For("auth"), "AUTH", auth.New), []string{"DOORCODE_DEMO_AUTH_URL"}},
+		{"auth", build(a.tel.For("auth"), "AUTH", auth.New), []string{"DOORCODE_DEMO_AUTH_URL", "DOORCODE_CONSOLE_AUTH_URL"}},
 		{"receipts", a.buildReceipts, nil},
 		{"email-dispatcher", build(a.tel.For("email-dispatcher"), "EMAIL_DISPATCHER", email.New), nil},
 		{"sms-dispatcher", build(a.tel.For("sms-dispatcher"), "SMS_DISPATCHER", sms.New), nil},
+		{"console", build(a.tel.For("console"), "CONSOLE", console.New), []string{consoleURL}},
 		{"demo", build(a.tel.For("demo"), "DEMO", demo.New), []string{demoURL}},
 	}
 }
 
-// demoURL is where welcome finds the demo's address; no process reads it.
-const demoURL = "demo"
+// Where welcome finds the addresses of demo and console; no process reads them.
+const (
+	demoURL    = "demo"
+	consoleURL = "console"
+)
 
 // build returns what reads a process's configuration from the environment and
 // makes its app, as its own main function does.
@@ -220,6 +229,7 @@ doorcode is running. Open:
 
   %s   the demo: sign in as jo@lanternbird.example, password lantern
   %s   the inbox: every message, as a person sees it
+  %s   the console: sign in as %s with the secret in %s; the code is in the inbox
 
   API           %s   (key: %s)
   Operations    http://%s/readyz and /metrics
@@ -227,6 +237,6 @@ doorcode is running. Open:
 
 Stop it with Ctrl-C. Everything it keeps is in %s.
 
-`, env[demoURL], env["DOORCODE_DEMO_INBOX_URL"], env["DOORCODE_DEMO_AUTH_URL"], filepath.Join(a.dir, FrontEndKey),
+`, env[demoURL], env["DOORCODE_DEMO_INBOX_URL"], env[consoleURL], firstOperator, filepath.Join(a.dir, OperatorSecret), env["DOORCODE_DEMO_AUTH_URL"], filepath.Join(a.dir, FrontEndKey),
 		a.cfg.OperationsListen, env["DOORCODE_NATS_URL"], filepath.Join(a.dir, "nats"), a.dir)
 }

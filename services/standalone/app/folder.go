@@ -23,6 +23,18 @@ import (
 // FrontEndKey is the file of the development API key in the folder.
 const FrontEndKey = "front-end.key"
 
+// The files of the console's API key and of the first operator's secret in the folder.
+const (
+	ConsoleKey     = "console.key"
+	OperatorSecret = "operator.secret"
+)
+
+// firstOperator is who may sign in to the console of a development installation; the sandbox has their mailbox.
+const (
+	firstOperator = "operator"
+	operatorEmail = "operator@lanternbird.example"
+)
+
 // frontEnd is the id of the development front-end.
 const frontEnd = "development"
 
@@ -55,7 +67,7 @@ func (a *App) passwords(env environment) error {
 	if err != nil {
 		return fmt.Errorf("make passwords: %w", err)
 	}
-	for _, role := range []string{"auth", "verifier"} {
+	for _, role := range []string{"auth", "verifier", "console"} {
 		err = ensureFile(filepath.Join(dir, role), rand.Text())
 		if err != nil {
 			return err
@@ -110,6 +122,17 @@ func (a *App) developmentKey(ctx context.Context, env environment) error {
 	// A key that is good and lacks a way back from the hosted pages, or a scope, stays and gets it.
 	return a.operate(ctx, env, io.Discard, "api-key", "create", frontEnd, "-name", "Development", "-scopes", "challenges,directory,settings",
 		"-return-origin", "http://127.0.0.1", "-return-origin", "http://localhost", "-out", path)
+}
+
+// console makes the console's API key and a first operator, unless the folder has those that the database knows.
+func (a *App) console(ctx context.Context, env environment) error {
+	err := a.operate(ctx, env, io.Discard, "api-key", "create", "console", "-name", "Console", "-scopes", "challenges", "-workspaces", frontend.Operators,
+		"-out", filepath.Join(a.dir, ConsoleKey))
+	if err != nil {
+		return err
+	}
+	return a.operate(ctx, env, io.Discard, "operator", "add", firstOperator, "-email", operatorEmail, "-role", "operator",
+		"-out", filepath.Join(a.dir, OperatorSecret))
 }
 
 // goodKey reports whether a file holds a key that auth, with its settings, takes

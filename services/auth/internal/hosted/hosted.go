@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"doorcode/pkg/httpserver"
+	"doorcode/pkg/style"
 )
 
 // Config says where the pages are and whose they are.
@@ -51,10 +52,7 @@ func New(cfg Config) (*Site, error) {
 	if err != nil {
 		return nil, fmt.Errorf("hosted: %w", err)
 	}
-	s.style, err = files.ReadFile("templates/page.css")
-	if err != nil {
-		return nil, fmt.Errorf("hosted: read style: %w", err)
-	}
+	s.style = style.Sheet()
 	s.script, err = files.ReadFile("templates/page.js")
 	if err != nil {
 		return nil, fmt.Errorf("hosted: read script: %w", err)

@@ -40,7 +40,7 @@ func (d *desk) HealthAt(ctx context.Context) (time.Time, error) {
 func newDesk(t *testing.T) *desk {
 	t.Helper()
 	pg := pgtest.Open(t)
-	d := &desk{t: t, pg: pg, DB: pg.Owner(t), now: time.Now().UTC().Truncate(time.Minute).Add(30 * time.Second)}
+	d := &desk{t: t, pg: pg, DB: pg.Console(t), now: time.Now().UTC().Truncate(time.Minute).Add(30 * time.Second)}
 	var err error
 	d.Board, err = board.New(board.Config{
 		Store: d, Clock: func() time.Time { return d.now }, CallingCode: phone.CallingCode,

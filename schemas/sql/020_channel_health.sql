@@ -48,3 +48,11 @@ BEGIN
             about || jsonb_build_object('role', session_user));
 END $$;
 REVOKE ALL ON FUNCTION record_audit_shown(text, jsonb) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION record_audit_shown(text, jsonb) TO doorcode_console;
+
+-- What the console's pages of figures read: counts, and of the roll-out who is in which stage. It has no key to check the
+-- rows with, decides nothing by them and says so.
+GRANT SELECT ON channel_minutes, channel_rounds, channel_queues TO doorcode_console;
+GRANT SELECT (id) ON workspaces TO doorcode_console;
+GRANT SELECT ON rollout_waves, rollout_places, rollout_exemptions, rollout_holds, rollout_gates TO doorcode_console;
+GRANT SELECT (workspace, ended_at, outcome) ON sign_ins TO doorcode_console;
