@@ -66,7 +66,6 @@ type Site struct {
 	policy  string
 	masks   mask.Masks
 	signIns *prometheus.CounterVec
-	visits  *prometheus.CounterVec
 }
 
 // The bounds of a request.
@@ -110,14 +109,8 @@ func (s *Site) count() {
 	for _, result := range []string{refused, asked, admitted, failed} {
 		s.signIns.WithLabelValues(result)
 	}
-	s.visits = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "doorcode_console_visits_total", Help: "Requests to the console of those who are signed in, by what they asked for.",
-	}, []string{"act"})
-	for _, act := range operator.Acts() {
-		s.visits.WithLabelValues(string(act))
-	}
 	if s.cfg.Telemetry.Registry != nil {
-		s.cfg.Telemetry.Registry.MustRegister(s.signIns, s.visits)
+		s.cfg.Telemetry.Registry.MustRegister(s.signIns)
 	}
 }
 
@@ -260,7 +253,6 @@ func (s *Site) guard(act operator.Act, serve func(http.ResponseWriter, *http.Req
 			return
 		}
 		s.setCookie(w, sessionCookie, value)
-		s.visits.WithLabelValues(string(act)).Inc()
 		serve(w, r, v)
 	}
 }
