@@ -106,6 +106,7 @@ func (b *Board) readHealth(ctx context.Context) (healthPage, error) {
 		}
 		p.Channels = append(p.Channels, one)
 	}
+	slices.SortStableFunc(p.Channels, func(a, b channel) int { return rank(a.State) - rank(b.State) })
 	return p, nil
 }
 
