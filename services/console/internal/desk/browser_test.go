@@ -57,9 +57,6 @@ func (h *house) judge(b *browsertest.Tab, name, file string) {
 			if *pictures != "" && file != "" && width == 1280 && scheme == browsertest.Light {
 				b.Picture(filepath.Join(*pictures, file))
 			}
-			if *pictures != "" && file == "health.png" && width == 1280 && scheme == browsertest.Dark {
-				b.Picture(filepath.Join(*pictures, "health-dark.png"))
-			}
 		}
 	}
 }
