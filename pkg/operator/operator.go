@@ -57,13 +57,19 @@ const (
 	Advice    Act = "advice"     // read what to try
 	SendAgain Act = "send_again" // order one more message, by a proven route
 	Unlock    Act = "unlock"     // end a login's lock
+	Health    Act = "health"     // see how messages arrive, everywhere
+	Rollout   Act = "rollout"    // see how far the roll-out is, everywhere
+	Audit     Act = "audit"      // read the record itself
 )
 
 // Acts returns all acts.
-func Acts() []Act { return []Act{Search, Timeline, Advice, SendAgain, Unlock} }
+func Acts() []Act { return []Act{Search, Timeline, Advice, SendAgain, Unlock, Health, Rollout, Audit} }
 
 // Writes reports whether an act changes anything.
 func (a Act) Writes() bool { return a == SendAgain || a == Unlock }
+
+// Everywhere reports whether an act shows what happened in all workspaces at once: it is for those who see all.
+func (a Act) Everywhere() bool { return a == Health || a == Rollout }
 
 // Operator is one who may sign in.
 type Operator struct {
@@ -93,6 +99,10 @@ func (o Operator) May(a Act) bool {
 	switch a {
 	case Search, Timeline:
 		return slices.Contains(Roles(), o.Role)
+	case Health, Rollout:
+		return o.Role == Operations || o.Role == Auditor || o.Role == Support
+	case Audit:
+		return o.Role == Operations || o.Role == Auditor || o.Role == Owner
 	case Advice:
 		return o.Role == Operations || o.Role == Support
 	case SendAgain, Unlock:

@@ -105,6 +105,14 @@ func isPlain(text string) bool {
 // numbering plan, as two capital letters of ISO 3166-1.
 func IsRegion(code string) bool { return phonenumbers.GetSupportedRegions()[code] }
 
+// CallingCode returns the calling code of a country, such as +34, or nothing for what is none. Countries may share one.
+func CallingCode(region string) string {
+	if !IsRegion(region) {
+		return ""
+	}
+	return fmt.Sprintf("+%d", phonenumbers.GetCountryCodeForRegion(region))
+}
+
 // Allowed reports whether the number's country is one of regions. Nothing is
 // allowed by default.
 func (n Number) Allowed(regions []string) bool { return slices.Contains(regions, n.Region) }

@@ -193,3 +193,12 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestCallingCode_IsThatOfACountry(t *testing.T) {
+	t.Parallel()
+	for region, want := range map[string]string{"ES": "+34", "US": "+1", "GG": "+44", "XX": "", "": ""} {
+		if got := phone.CallingCode(region); got != want {
+			t.Errorf("%s: %q, not %q", region, got, want)
+		}
+	}
+}

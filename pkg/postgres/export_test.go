@@ -74,6 +74,7 @@ func Lookups(handed []byte) map[string]Lookup {
 		"clean removed":    {cleanRemovedSQL, []any{2 * day, 500}},
 		"clean minutes":    {cleanMinutesSQL, []any{90 * day, 500}},
 		"clean rounds":     {cleanRoundsSQL, []any{90 * day, 500}},
+		"ending":           {seenEndingSQL, []any{14 * day, 100}},
 		"due minute":       {dueRoundSQL, []any{"60s"}},
 		"health":           {healthOverSQL(), []any{[]time.Time{time.Now().Add(-10 * time.Minute)}, []time.Time{time.Now()}}},
 		"used":             {usedCodeSQL, []any{"c1", "ws1"}},

@@ -127,6 +127,31 @@ func (db *DB) HealthOver(ctx context.Context, spans ...Span) ([]WayCounts, error
 	return all, nil
 }
 
+// HealthStep is what was sent one way in one step of time.
+type HealthStep struct {
+	At       time.Time // its begin
+	Way      health.Way
+	Verified health.Share
+}
+
+// HealthSteps returns the verified shares of all steps of a length in a span, in the order of time. Steps begin at the
+// span's begin; of one in which no code was accepted there is nothing.
+func (db *DB) HealthSteps(ctx context.Context, s Span, step time.Duration) ([]HealthStep, error) {
+	rows, err := db.pool.Query(ctx, healthStepsSQL, s.From, s.To, step)
+	if err != nil {
+		return nil, fmt.Errorf("read channel health: %w", scrub(err))
+	}
+	all, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (HealthStep, error) {
+		var h HealthStep
+		err := row.Scan(&h.At, &h.Way.Channel, &h.Way.Provider, &h.Way.Destination, &h.Verified.Part, &h.Verified.Of)
+		return h, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read channel health: %w", scrub(err))
+	}
+	return all, nil
+}
+
 // countFields are where the columns of healthOverSQL go.
 func countFields(c *health.Counts) []any {
 	fields := []any{&c.Sent, &c.Accepted, &c.Delivered, &c.Failed, &c.Codes, &c.Verified}

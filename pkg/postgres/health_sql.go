@@ -81,6 +81,12 @@ SELECT channel, provider, destination, sum(sent), sum(accepted), sum(delivered),
  GROUP BY channel, provider, destination ORDER BY channel, provider, destination`
 }
 
+// healthStepsSQL: $1 begin, $2 end, $3 the length of a step.
+const healthStepsSQL = `
+SELECT date_bin($3::interval, minute, $1) AS step, channel, provider, destination, sum(verified), sum(codes)
+  FROM channel_minutes WHERE minute >= $1 AND minute < $2 AND codes > 0
+ GROUP BY step, channel, provider, destination ORDER BY step, channel, provider, destination`
+
 // eachBin writes a column for each bin of a histogram, from 0.
 func eachBin(format string) string {
 	columns := make([]string, health.Bins)

@@ -307,3 +307,22 @@ func TestCountMinutes_ReadsItsMinuteAlone(t *testing.T) {
 	}
 	s.wantCount(60, `SELECT sum(verified) FROM channel_minutes`)
 }
+
+func TestHealthSteps_AreSharesByStep(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	begin := s.now().Truncate(time.Minute).Add(-time.Hour)
+	zeros := make([]int, health.Bins)
+	for minute, codes := range map[int]int{-1: 5, 0: 10, 9: 20, 10: 40, 25: 0, 60: 7} {
+		s.pg.Exec(t, `INSERT INTO channel_minutes VALUES ($1, 'sms', 'vonage', 'ES', 100, 90, 80, 1, $2, $2 / 2, $3, $3)`,
+			begin.Add(time.Duration(minute)*time.Minute), codes, zeros)
+	}
+	got, err := s.db.HealthSteps(t.Context(), postgres.Span{From: begin, To: begin.Add(time.Hour)}, 10*time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 2 || !got[0].At.Equal(begin) || got[0].Verified != (health.Share{Part: 15, Of: 30}) ||
+		!got[1].At.Equal(begin.Add(10*time.Minute)) || got[1].Verified != (health.Share{Part: 20, Of: 40}) || got[1].Way.Destination != "ES" {
+		t.Errorf("%+v", got)
+	}
+}

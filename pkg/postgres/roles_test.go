@@ -119,6 +119,12 @@ func TestP10_EachRoleDoesItsJobAndNothingElse(t *testing.T) {
 			"DELETE FROM operators",
 			"SELECT ensure_audit_partitions()",
 			"SELECT record_audit_export('x', 'began', 'x', '{}')",
+			"UPDATE channel_minutes SET verified = 0",
+			"UPDATE channel_rounds SET next_at = now()",
+			"DELETE FROM rollout_places",
+			"UPDATE rollout_holds SET cleared_at = now()",
+			"SELECT name FROM workspaces",
+			"SELECT network FROM sign_ins",
 		}},
 	} {
 		t.Run(role, func(t *testing.T) {

@@ -16,8 +16,10 @@ import (
 	"doorcode/pkg/httpserver"
 	"doorcode/pkg/keyring"
 	"doorcode/pkg/lifecycle"
+	"doorcode/pkg/phone"
 	"doorcode/pkg/postgres"
 	"doorcode/pkg/telemetry"
+	"doorcode/services/console/internal/board"
 	"doorcode/services/console/internal/desk"
 )
 
@@ -84,8 +86,12 @@ func (a *App) Start(ctx context.Context) error {
 	if a.origin == "" {
 		a.origin = "http://" + listener.Addr().String()
 	}
+	figures, err := board.New(board.Config{Store: db, Clock: time.Now, CallingCode: phone.CallingCode})
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
 	site, err := desk.New(desk.Config{
-		PublicURL: a.origin, Record: db, Operators: postgres.NewOperators(db, a.keys), Codes: a.codes, Keys: a.keys, Clock: time.Now,
+		PublicURL: a.origin, Record: db, Figures: figures, Operators: postgres.NewOperators(db, a.keys), Codes: a.codes, Keys: a.keys, Clock: time.Now,
 		Telemetry: a.tel,
 	})
 	if err != nil {

@@ -23,13 +23,21 @@ import (
 	"doorcode/pkg/operator"
 	"doorcode/pkg/postgres"
 	"doorcode/pkg/telemetry"
+	"doorcode/services/console/internal/board"
 	"doorcode/services/console/internal/session"
 )
 
-// record is what the pages read. Both put on record who read.
+// record is what the pages read. Each puts on record who read.
 type record interface {
 	Stories(ctx context.Context, operator string, q postgres.StoryQuery) ([]postgres.Story, error)
 	SearchChallenges(ctx context.Context, operator string, q postgres.SearchQuery) ([]postgres.Found, error)
+	NewestAudit(ctx context.Context, q postgres.AuditQuery, operator string, limit int) ([]postgres.Audit, error)
+}
+
+// figures are the pages that show what happened in all workspaces together, and nobody's name but operators'.
+type figures interface {
+	Health(ctx context.Context) (board.Page, error)
+	Rollout(ctx context.Context) (board.Page, error)
 }
 
 // roster is who may sign in.
@@ -50,6 +58,7 @@ type codes interface {
 type Config struct {
 	PublicURL string // the origin at which browsers reach them
 	Record    record
+	Figures   figures
 	Operators roster
 	Codes     codes
 	Keys      *keyring.Ring
@@ -76,7 +85,7 @@ const (
 
 // New returns the site, or an error when a part is missing.
 func New(cfg Config) (*Site, error) {
-	if cfg.PublicURL == "" || cfg.Record == nil || cfg.Operators == nil || cfg.Codes == nil || cfg.Keys == nil || cfg.Clock == nil {
+	if cfg.PublicURL == "" || cfg.Record == nil || cfg.Figures == nil || cfg.Operators == nil || cfg.Codes == nil || cfg.Keys == nil || cfg.Clock == nil {
 		return nil, errors.New("desk: a part of the configuration is missing")
 	}
 	s := &Site{cfg: cfg, log: cfg.Telemetry.Log, origin: http.NewCrossOriginProtection(), masks: mask.New()}
@@ -127,6 +136,9 @@ func (s *Site) Handler() http.Handler {
 	mux.HandleFunc("POST /sign-out", s.signOut)
 	mux.HandleFunc("GET /{$}", s.guard(operator.Search, s.search))
 	mux.HandleFunc("GET /challenges/{id}", s.guard(operator.Timeline, s.timeline))
+	mux.HandleFunc("GET "+healthPath, s.guard(operator.Health, s.showFigures(healthPath, s.cfg.Figures.Health)))
+	mux.HandleFunc("GET "+rolloutPath, s.guard(operator.Rollout, s.showFigures(rolloutPath, s.cfg.Figures.Rollout)))
+	mux.HandleFunc("GET "+auditPath, s.guard(operator.Audit, s.audit))
 	return s.secured(s.origin.Handler(mux))
 }
 
@@ -140,7 +152,12 @@ type tab struct {
 
 // tabs is the menu, in its order.
 func tabs() []tab {
-	return []tab{{Act: operator.Search, Path: "/", Name: "Search"}}
+	return []tab{
+		{Act: operator.Search, Path: "/", Name: "Search"},
+		{Act: operator.Health, Path: healthPath, Name: "Channel health"},
+		{Act: operator.Rollout, Path: rolloutPath, Name: "Roll-out"},
+		{Act: operator.Audit, Path: auditPath, Name: "Audit"},
+	}
 }
 
 // secured bounds a request and sets the headers that every answer has.
@@ -242,17 +259,19 @@ func (s *Site) guard(act operator.Act, serve func(http.ResponseWriter, *http.Req
 		case err != nil:
 			s.unavailable(w, err)
 			return
-		case !v.operator.May(act):
+		case !v.may(act):
 			s.refuse(w, v, http.StatusForbidden, "Your role does not have this page.")
 			return
 		}
-		v.session.Seen = s.cfg.Clock()
-		value, err := v.session.Encode(s.cfg.Keys)
-		if err != nil {
-			s.unavailable(w, err)
-			return
+		if !r.URL.Query().Has(byItself) { // Somebody is there.
+			v.session.Seen = s.cfg.Clock()
+			value, err := v.session.Encode(s.cfg.Keys)
+			if err != nil {
+				s.unavailable(w, err)
+				return
+			}
+			s.setCookie(w, sessionCookie, value)
 		}
-		s.setCookie(w, sessionCookie, value)
 		serve(w, r, v)
 	}
 }

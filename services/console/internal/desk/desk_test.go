@@ -24,9 +24,11 @@ import (
 	"doorcode/pkg/frontend"
 	"doorcode/pkg/keyring"
 	"doorcode/pkg/operator"
+	"doorcode/pkg/phone"
 	"doorcode/pkg/postgres"
 	"doorcode/pkg/postgres/pgtest"
 	"doorcode/pkg/telemetry"
+	"doorcode/services/console/internal/board"
 	"doorcode/services/console/internal/desk"
 )
 
@@ -86,7 +88,10 @@ func newHouse(t *testing.T) *house {
 	h.owner = postgres.NewOperators(h.db.Owner(t), h.ring)
 	console := h.db.Console(t)
 	h.site = httptest.NewUnstartedServer(nil)
+	figures, err := board.New(board.Config{Store: console, Clock: h.now, CallingCode: phone.CallingCode})
+	h.must(err)
 	site, err := desk.New(desk.Config{
+		Figures:   figures,
 		PublicURL: "http://" + h.site.Listener.Addr().String(), Record: console, Operators: postgres.NewOperators(console, h.ring),
 		Codes: h.doorcode, Keys: h.ring, Clock: h.now, Telemetry: telemetry.Telemetry{Log: slog.New(slog.NewTextHandler(t.Output(), nil))},
 	})
@@ -348,7 +353,9 @@ func TestPages_AreThoseOfTheRole(t *testing.T) {
 		}
 		b := h.browser()
 		b.signIn("x", h.list(o))
-		for path, act := range map[string]operator.Act{"/": operator.Search, "/challenges/" + id: operator.Timeline} {
+		for path, act := range map[string]operator.Act{
+			"/": operator.Search, "/challenges/" + id: operator.Timeline, "/health": operator.Health, "/rollout": operator.Rollout, "/audit": operator.Audit,
+		} {
 			a := b.get(path)
 			if (a.status == http.StatusOK && a.path == path) != o.May(act) {
 				t.Errorf("%s at %s: %d at %s", role, path, a.status, a.path)

@@ -41,7 +41,7 @@ func (s *Site) readPages() error {
 	s.policy = "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
 		"'; img-src data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 	s.pages = map[string]*template.Template{}
-	for _, name := range []string{"sign-in", "code", "search", "timeline", "refused"} {
+	for _, name := range []string{"sign-in", "code", "search", "timeline", "figures", "audit", "refused"} {
 		t, err := template.New(name).Funcs(template.FuncMap{
 			"style":     func() template.CSS { return template.CSS(sheet) }, //nolint:gosec // They are our own files.
 			"moment":    moment,
@@ -65,7 +65,7 @@ func moment(t time.Time) template.HTML {
 // of is a page for somebody who is signed in, with the menu of their role.
 func (v visit) of(title, here string, body any) page {
 	p := page{Title: title, Operator: v.operator.ID, Role: string(v.operator.Role), Body: body}
-	p.Tabs = slices.DeleteFunc(tabs(), func(t tab) bool { return !v.operator.May(t.Act) })
+	p.Tabs = slices.DeleteFunc(tabs(), func(t tab) bool { return !v.may(t.Act) })
 	for i := range p.Tabs {
 		p.Tabs[i].Here = p.Tabs[i].Path == here
 	}
