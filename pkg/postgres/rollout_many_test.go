@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"pgregory.net/rapid"
 
 	"doorcode/pkg/postgres"
@@ -17,20 +18,27 @@ func (m rolloutMachine) act(t *rapid.T, verifier *postgres.DB) func(context.Cont
 	wave, workspace := rapid.SampledFrom(machineWaves).Draw(t, "wave"), rapid.SampledFrom(machinePlaces).Draw(t, "workspace")
 	o, days := robin(), time.Duration(rapid.IntRange(1, 12).Draw(t, "days"))*day
 	all := map[string]func(context.Context){
-		"age":       func(ctx context.Context) { _ = m.owner.AgeWave(ctx, wave, days) },
-		"pause":     func(ctx context.Context) { _, _ = m.owner.PauseWave(ctx, o, wave) },
-		"resume":    func(ctx context.Context) { _, _ = m.owner.ResumeWave(ctx, o, wave) },
-		"put":       func(ctx context.Context) { _, _ = m.owner.PutWave(ctx, o, wave, dated(time.Now().Add(days))) },
-		"ask":       func(ctx context.Context) { _, _ = m.owner.AskStepBack(ctx, order("kim"), wave, time.Now().Add(days), 0) },
-		"approve":   func(ctx context.Context) { _, _, _ = m.owner.ApproveStepBack(ctx, order("sam"), wave) },
-		"join":      func(ctx context.Context) { _, _ = m.owner.Join(ctx, o, wave, postgres.Pick{Workspaces: []string{workspace}}) },
+		"age":    func(ctx context.Context) { _ = m.owner.AgeWave(ctx, wave, days) },
+		"pause":  func(ctx context.Context) { _, _ = m.owner.PauseWave(ctx, o, wave) },
+		"resume": func(ctx context.Context) { _, _ = m.owner.ResumeWave(ctx, o, wave) },
+		"put":    func(ctx context.Context) { _, _ = m.owner.PutWave(ctx, o, wave, dated(time.Now().Add(days))) },
+		"ask": func(ctx context.Context) {
+			_, _ = m.owner.AskStepBack(ctx, order("kim"), wave, time.Now().Add(days), 0)
+		},
+		"approve": func(ctx context.Context) { _, _, _ = m.owner.ApproveStepBack(ctx, order("sam"), wave) },
+		"join": func(ctx context.Context) {
+			_, _ = m.owner.Join(ctx, o, wave, postgres.Pick{Workspaces: []string{workspace}})
+		},
 		"join many": func(ctx context.Context) { _, _ = m.owner.Join(ctx, o, wave, postgres.Pick{Percent: 100}) },
 		"leave":     func(ctx context.Context) { _, _ = m.owner.Leave(ctx, o, wave, []string{workspace}) },
 		"exempt":    func(ctx context.Context) { _, _ = m.owner.Exempt(ctx, o, workspace, "", exemption(), days) },
 		"end":       func(ctx context.Context) { _ = m.owner.EndExemption(ctx, o, workspace, "") },
 		"remove":    func(ctx context.Context) { _ = m.directory.RemoveWorkspace(ctx, by(), workspace) },
 		"hold": func(ctx context.Context) {
-			_ = verifier.InTx(ctx, execute(m.t, `SELECT hold_waves('{`+wave+`}', '{bounce}', 'a gate failed', '{}')`))
+			_ = verifier.InTx(ctx, func(tx pgx.Tx) error {
+				_, err := tx.Exec(ctx, `SELECT hold_waves(ARRAY[$1], '{bounce}', 'a gate failed', '{}')`, wave)
+				return err
+			})
 		},
 	}
 	return all[rapid.SampledFrom([]string{
