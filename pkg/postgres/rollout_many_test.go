@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"pgregory.net/rapid"
 
 	"doorcode/pkg/postgres"
@@ -34,7 +35,10 @@ func (m rolloutMachine) act(t *rapid.T, verifier *postgres.DB) func(context.Cont
 		"end":       func(ctx context.Context) { _ = m.owner.EndExemption(ctx, o, workspace, "") },
 		"remove":    func(ctx context.Context) { _ = m.directory.RemoveWorkspace(ctx, by(), workspace) },
 		"hold": func(ctx context.Context) {
-			_ = verifier.InTx(ctx, execute(m.t, `SELECT hold_waves('{`+wave+`}', '{bounce}', 'a gate failed', '{}')`))
+			_ = verifier.InTx(ctx, func(tx pgx.Tx) error {
+				_, err := tx.Exec(ctx, `SELECT hold_waves(ARRAY[$1], '{bounce}', 'a gate failed', '{}')`, wave)
+				return err
+			})
 		},
 	}
 	return all[rapid.SampledFrom([]string{

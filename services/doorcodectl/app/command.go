@@ -98,6 +98,14 @@ const usage = `doorcodectl, the commands of doorcode's operator
   doorcodectl rollout leave -wave ID -operator NAME -workspaces FILE
                                            take workspaces out of a wave until it is announced; in no wave a code is
                                            required
+  doorcodectl rollout preflight -wave ID|-workspace W|-all [-state ready|at_risk|blocked] [-no-texts]
+                                           say which workspaces are ready for codes and why others are not, as far as it
+                                           is on record; the counts add up to all
+  doorcodectl rollout preflight -wave ID -move-to LATER -operator NAME -reason R
+                                           and take the blocked ones into another wave that nobody was told of, to be
+                                           worked on. Nobody new is let in by that
+  doorcodectl rollout move -wave ID -to OTHER -workspaces FILE -operator NAME -reason R
+                                           take workspaces of a wave into another; nobody of either was told yet
   doorcodectl rollout pause -wave ID -operator NAME -reason R
                                            have a wave stand still: its workspaces stay in their stage
   doorcodectl rollout resume -wave ID -operator NAME [-reason R]
@@ -215,6 +223,8 @@ func run(ctx context.Context, args, environ []string, out, errOut io.Writer) err
 		{"rollout wave", command.putWave},
 		{"rollout join", command.joinWave},
 		{"rollout leave", command.leaveWave},
+		{"rollout preflight", command.preflight},
+		{"rollout move", command.moveToWave},
 		{"rollout pause", command.pauseWave},
 		{"rollout resume", command.resumeWave},
 		{"rollout gates", command.showGates},
