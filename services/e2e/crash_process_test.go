@@ -148,7 +148,7 @@ func TestFaultPoints_AreNotInTheProcessesThatAreReleased(t *testing.T) {
 		}
 		traces := []string{"FAULTPOINT", "faultpoint.Hit"}
 		if kind == "auth" {
-			traces = append(traces, "notice.ordered")
+			traces = append(traces, "notice.ordered", "rollout.ordered")
 		}
 		for _, plan := range crashPlans() {
 			for _, point := range plan.points {
