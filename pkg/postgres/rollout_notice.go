@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -27,7 +28,7 @@ type NoticePass struct {
 	Ordered int
 	// Busy says that another replica is at it, and Full that as many notices were ordered within a minute as may be.
 	Busy, Full bool
-	// Broken names the tables of which a row was not as it was written. Nobody is told on the word of such a row.
+	// Broken names the tables of which a row was not as it was written, each once. Nobody is told on the word of such a row.
 	Broken []string
 }
 
@@ -148,8 +149,10 @@ func (d *Directory) toldPlaces(ctx context.Context, tx pgx.Tx, pass *NoticePass)
 		place, err := r.check(d, id)
 		var broken *IntegrityError
 		if errors.As(err, &broken) {
-			pass.Broken = append(pass.Broken, broken.Table)
 			place = rollout.Place{}
+			if !slices.Contains(pass.Broken, broken.Table) {
+				pass.Broken = append(pass.Broken, broken.Table)
+			}
 		}
 		workspaces, places[id] = append(workspaces, id), place
 	}

@@ -133,6 +133,22 @@ func TestDue_APauseWithdrawsTheDate(t *testing.T) {
 		t.Errorf("after the pause %q", got)
 	}
 	w = month()
+	late := listening{place: rollout.Place{Wave: &w}} // It is paused minutes before the date, and goes on minutes later.
+	late.ask(day0.Add(29*day + 22*time.Hour))
+	w, err = w.Pause(day0.Add(30*day-10*time.Minute), "a gate")
+	if err != nil {
+		t.Fatal(err)
+	}
+	late.ask(day0.Add(30*day - 9*time.Minute))
+	w, err = w.Resume(day0.Add(30*day - 5*time.Minute))
+	if err != nil {
+		t.Fatal(err)
+	}
+	late.ask(day0.Add(30*day - 4*time.Minute))
+	if got := late.names(); !slices.Equal(got, []string{"grace", "withdrawn", "moved"}) {
+		t.Errorf("a pause of minutes: %q", got)
+	}
+	w = month()
 	brief := listening{place: rollout.Place{Wave: &w}}
 	brief.ask(day0.Add(day))
 	w.EnforceAt = w.EnforceAt.Add(time.Minute)
@@ -218,7 +234,7 @@ func TestPostponement_NeverAsksSoonerAndNeverGivesMoreThanItsWeek(t *testing.T) 
 	rapid.Check(t, func(t *rapid.T) {
 		w := month()
 		at := func(name string) time.Time {
-			return day0.Add(time.Duration(rapid.IntRange(-100, 100).Draw(t, name)) * 6 * time.Hour)
+			return day0.Add(time.Duration(rapid.IntRange(-100, 100).Draw(t, name)) * 12 * time.Hour)
 		}
 		q := &rollout.Postponement{Wave: rapid.SampledFrom([]string{"one", "two"}).Draw(t, "wave"), GraceAt: at("grace"), EnforceAt: at("enforce")}
 		if rapid.Bool().Draw(t, "as it was promised") {

@@ -149,7 +149,7 @@ func TestFaultPoints_AreNotInTheProcessesThatAreReleased(t *testing.T) {
 		traces := []string{"FAULTPOINT", "faultpoint.Hit"}
 		switch kind {
 		case "auth":
-			traces = append(traces, "notice.ordered")
+			traces = append(traces, "notice.ordered", "rollout.ordered")
 		case "verifier":
 			traces = append(traces, "waive.committed", "skip.committed")
 		}

@@ -99,17 +99,23 @@ func (s *standalone) operator(t *testing.T) *bus.Conn {
 // settled waits until auth has answered to every lock that the bus holds.
 func settled(t *testing.T, conn *bus.Conn) {
 	t.Helper()
+	settledOf(t, conn, event.LoginLocked)
+}
+
+// settledOf is settled for events of another type.
+func settledOf(t *testing.T, conn *bus.Conn, kind event.Type) {
+	t.Helper()
 	all, err := conn.List(t.Context(), event.StreamDirectory, 1000)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var last uint64
 	for _, m := range all {
-		if m.Header["ce-type"] == string(event.LoginLocked) {
+		if m.Header["ce-type"] == string(kind) {
 			last = max(last, m.Sequence)
 		}
 	}
-	eventually(t, "every lock is handled", func() bool {
+	eventually(t, "every one is handled", func() bool {
 		consumer, err := conn.Backlog(t.Context(), event.StreamDirectory, bus.Notices)
 		if err != nil {
 			t.Fatal(err)
