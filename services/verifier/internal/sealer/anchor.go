@@ -15,7 +15,7 @@ import (
 
 // ErrConflict says that the file has a head which the database lacks or contradicts. One of them was tampered with, or
 // the database was set back. Nothing more is written to the file until somebody has looked.
-var ErrConflict = errors.New("the file of seals and the database contradict one another")
+var ErrConflict = errors.New("the file of seals and the database contradict one another; `doorcodectl audit verify -anchor` tells where")
 
 // Figures of the file.
 const (
