@@ -149,7 +149,7 @@ func (db *DB) CompareHeads(ctx context.Context, v *AuditVerification, keys audit
 				return err
 			}
 		}
-		why := ""
+		var why string
 		switch {
 		case !kept.Signed(keys):
 			why = "the head that was kept is not signed by a known key"
