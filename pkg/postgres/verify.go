@@ -4,12 +4,12 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"golang.org/x/sync/errgroup"
 
 	"doorcode/pkg/auditlog"
 )
@@ -241,16 +241,25 @@ func (v *verification) whole(ctx context.Context) error {
 	}
 	listed := newSums(v.groups)
 	scans := [2]*scan{v.newScan(), v.newScan()}
-	workers, wctx := errgroup.WithContext(ctx)
-	workers.Go(func() error {
-		err := v.heads(wctx, listed)
-		if err != nil {
-			return err
-		}
-		return v.reads(wctx, name, chunks, scans[0])
-	})
-	workers.Go(func() error { return v.reads(wctx, name, chunks, scans[1]) })
-	err = workers.Wait()
+	wctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var workers sync.WaitGroup
+	var errs [2]error
+	for i, s := range scans {
+		workers.Go(func() {
+			if i == 0 {
+				errs[i] = v.heads(wctx, listed)
+			}
+			if errs[i] == nil {
+				errs[i] = v.reads(wctx, name, chunks, s)
+			}
+			if errs[i] != nil {
+				cancel()
+			}
+		})
+	}
+	workers.Wait()
+	err = errors.Join(errs[:]...)
 	if err != nil {
 		return err
 	}
