@@ -61,6 +61,9 @@ func newApartOn(t *testing.T, b *bustest.Bus, db *pgtest.Database, names ...stri
 		kind := strings.TrimRight(name, "-12")
 		variable := "DOORCODE_" + strings.ToUpper(strings.ReplaceAll(kind, "-", "_")) + "_OPERATIONS_LISTEN"
 		r := &replica{name: name, ops: ports[2+i], settings: map[string]string{variable: ports[2+i]}}
+		if kind == "verifier" {
+			r.settings["DOORCODE_VERIFIER_SEAL_FILE"] = s.heads(name)
+		}
 		s.replicas = append(s.replicas, r)
 	}
 	s.operate(t, "keys")
@@ -72,6 +75,9 @@ func newApartOn(t *testing.T, b *bustest.Bus, db *pgtest.Database, names ...stri
 	t.Cleanup(func() { s.end(t) })
 	return s
 }
+
+// heads is the file in which a verifier keeps the heads of the audit.
+func (s *apart) heads(replica string) string { return filepath.Join(s.dir, replica+".seals.jsonl") }
 
 // configure writes the environment of all processes and the files that it names.
 func (s *apart) configure(t *testing.T) {
@@ -119,6 +125,7 @@ func (s *apart) configure(t *testing.T) {
 		"DOORCODE_VERIFIER_CHECK_ID_KEY_FILE":         ring("check-id"),
 		"DOORCODE_VERIFIER_ASSERTION_KEY_FILE":        ring("assertion"),
 		"DOORCODE_VERIFIER_SEAL_KEY_FILE":             ring("seal"),
+		"DOORCODE_VERIFIER_SEAL_EVERY":                "30s",
 		"DOORCODE_EMAIL_DISPATCHER_NATS_KEY_FILE":     s.bus.KeyFile("email-dispatcher"),
 		"DOORCODE_EMAIL_DISPATCHER_CHANNEL_KEY_FILE":  ring("channel-email"),
 		"DOORCODE_EMAIL_DISPATCHER_SENDGRID_KEY_FILE": secret("sendgrid", "SG.sandbox"),

@@ -144,12 +144,12 @@ type crashPlan struct {
 }
 
 // crashPlans names every point between two steps of create, deliver, record,
-// check, resend and publish, of the sweep and of the receipts.
+// check, resend and publish, of the sweep, of the seals and of the receipts.
 func crashPlans() []crashPlan {
 	return []crashPlan{
 		{"auth", []string{"auth.create.read:2", "auth.create.taken:2", "auth.create.published:2"}},
 		{"verifier-1", []string{"check.found:2", "recorder.fetched:1", "recorder.committed:2", "lookup.read:1", "lookup.inserted:1", "check.committed:3"}},
-		{"verifier-2", []string{"relay.read:2", "recorder.stored:2", "resend.found:1", "relay.published:2", "resend.committed:1", "sweep.committed:1"}},
+		{"verifier-2", []string{"relay.read:2", "recorder.stored:2", "resend.found:1", "relay.published:2", "resend.committed:1", "sweep.committed:1", "sealer.committed:1", "sealer.written:1"}},
 		{"email-dispatcher-1", []string{"dispatch.fetched:2", "dispatch.rendered:2", "dispatch.called:2", "dispatch.published:2"}},
 		{"email-dispatcher-2", []string{"dispatch.asked:1", "dispatch.called:1", "dispatch.fetched:1:stop"}},
 		{"receipts", []string{"receipts.verified:1", "receipts.published:2"}},

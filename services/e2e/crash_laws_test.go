@@ -1,7 +1,10 @@
 package e2e
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -371,4 +374,47 @@ func (l *ledger) receiptsDecideNothing() []string {
 		}
 	}
 	return broken
+}
+
+// headsAreKept waits until the file of each verifier has every head once and in its order, whatever died in between, and
+// then fails the test unless the audit is as it was sealed.
+func (c *campaign) headsAreKept(t *testing.T) {
+	t.Helper()
+	for _, r := range c.named("verifier") {
+		file := c.heads(r.name)
+		for deadline := time.Now().Add(endurance); !c.keeps(t, file); tick(t.Context()) {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s has not all heads", file)
+			}
+		}
+		out := c.operate(t, "audit", "verify", "-operator", "anna", "-anchor", file)
+		if !strings.Contains(out, "nothing was found") {
+			t.Errorf("the audit is not what was sealed:\n%s", out)
+		}
+	}
+}
+
+// keeps reports whether a file has the heads of all seals; one that it has twice or not in its order fails the test.
+func (c *campaign) keeps(t *testing.T, file string) bool {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return false
+	}
+	var numbers []int64
+	for line := range bytes.Lines(data) {
+		if !bytes.HasSuffix(line, []byte("\n")) {
+			return false // It is being written.
+		}
+		var head struct {
+			Seal int64 `json:"seal"`
+		}
+		if json.Unmarshal(line, &head) != nil || head.Seal != int64(len(numbers)+1) {
+			t.Fatalf("after %d heads the file has %s", len(numbers), line)
+		}
+		numbers = append(numbers, head.Seal)
+	}
+	var last int64
+	c.db.Scan(t, `SELECT coalesce(max(n), 0) FROM audit_seals`, nil, &last)
+	return last > 0 && int64(len(numbers)) == last
 }

@@ -147,6 +147,7 @@ func campaignOfPoints(t *testing.T) *ledger {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.headsAreKept(t)
 	l := c.count(t)
 	l.woke, l.late = woke, late.challenge
 	return l

@@ -145,6 +145,18 @@ const usage = `doorcodectl, the commands of doorcode's operator
                                            for, the number of rows and the SHA-256 of all before it: the last line, or
                                            beside CSV on standard error. That NAME exported is on record. The role
                                            doorcode_auditor is enough for it
+  doorcodectl audit verify -operator NAME [-keys FILE] [-anchor FILE]... [-stream] [-from TIME] [-to TIME]
+                                           compare every row of the audit with what was sealed, or the seals of a span,
+                                           and name each row that is edited, missing or added. FILE of -keys has the
+                                           public keys, seal-keys.json of the folder of keys when it is left out; take
+                                           it from a place that whoever owns the database cannot write to. With -anchor
+                                           the heads of a verifier's file, with -stream those on NATS, have to be in the
+                                           database, which shows a tail that was cut off or forged. That NAME verified
+                                           is on record. The role doorcode_auditor is enough for it. Exit code 1 when
+                                           anything was found
+  doorcodectl audit retention -days N -operator NAME
+                                           keep the audit for N days, 30 at least; older ones are dropped when all their
+                                           rows are sealed. Seals stay
   doorcodectl addresses show -workspace W [-login L] -operator NAME -reason R
                                            show where the codes of a login went since when, or without -login the
                                            workspace's main address, in full; that you looked goes on record first
@@ -236,6 +248,8 @@ func run(ctx context.Context, args, environ []string, out, errOut io.Writer) err
 		{"rollout simulate", command.simulateRollout},
 		{"challenge show", command.showChallenge},
 		{"audit export", command.exportAudit},
+		{"audit verify", command.verifyAudit},
+		{"audit retention", command.keepAudit},
 		{"addresses show", command.showAddresses},
 		{"addresses erase", command.eraseAddresses},
 	} {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 
 	"doorcode/pkg/auditlog"
 	"doorcode/pkg/faultpoint"
@@ -15,7 +16,7 @@ import (
 
 // ErrConflict says that the file has a head which the database lacks or contradicts. One of them was tampered with, or
 // the database was set back. Nothing more is written to the file until somebody has looked.
-var ErrConflict = errors.New("the file of seals and the database contradict one another")
+var ErrConflict = errors.New("the file of seals and the database contradict one another; `doorcodectl audit verify -anchor` tells where")
 
 // Figures of the file.
 const (
@@ -28,8 +29,8 @@ type heads interface {
 	AuditHeads(ctx context.Context, after int64, limit int) ([]auditlog.Head, error)
 }
 
-// Anchor keeps all heads in a file, a JSON object a line, in their order and without a gap. It only ever appends. It is
-// not safe for concurrent use, and a file belongs to one process.
+// Anchor keeps all heads in a file, a JSON object a line, in their order and without a gap. It only ever appends. Several
+// processes of one machine may share a file: one at a time writes into it.
 type Anchor struct {
 	path  string
 	store heads
@@ -39,13 +40,21 @@ type Anchor struct {
 func NewAnchor(path string, s heads) *Anchor { return &Anchor{path: path, store: s} }
 
 // CatchUp appends the heads that the database has and the file has not, and returns when they are on the disk. Half a
-// line, which a crash left at the end, is written anew. It fails with ErrConflict, and then appends nothing.
+// line, which a crash left at the end, is written anew. It fails with ErrConflict, and then appends nothing. When another
+// process is at it, there is nothing to do.
 func (a *Anchor) CatchUp(ctx context.Context) (err error) {
 	file, err := os.OpenFile(a.path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return fmt.Errorf("open the file of seals: %w", err)
 	}
-	defer func() { err = errors.Join(err, file.Close()) }()
+	defer func() { err = errors.Join(err, file.Close()) }() // It ends the lock as well.
+	err = syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("lock the file of seals: %w", err)
+	}
 	last, err := lastHead(file)
 	if err != nil {
 		return err

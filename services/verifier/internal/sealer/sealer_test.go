@@ -47,9 +47,9 @@ func newRig(t *testing.T) *rig {
 	return r
 }
 
-// seals makes rounds with a row each until there are as many seals. A transaction of another test, in another database of
+// seals makes rounds with a row each until there are three seals. A transaction of another test, in another database of
 // the cluster, may hold one up for a while.
-func (r *rig) seals(n int) {
+func (r *rig) seals() {
 	r.t.Helper()
 	bustest.Wait(r.t, "the seals are made", func() bool {
 		err := r.round()
@@ -57,7 +57,7 @@ func (r *rig) seals(n int) {
 			r.t.Fatal(err)
 		}
 		r.whole(r.Count(`SELECT count(*) FROM audit_seals`))
-		return r.Count(`SELECT count(*) FROM audit_seals`) >= n
+		return r.Count(`SELECT count(*) FROM audit_seals`) >= 3
 	})
 }
 
@@ -99,7 +99,7 @@ func (r *rig) whole(n int) {
 func TestSealer_TheHeadIsInTheFileAndInAStreamOfItsOwn(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	r.seals(3)
+	r.seals()
 	n := r.Count(`SELECT count(*) FROM audit_seals`)
 	if r.woken != n || r.rounds < n || r.sealed.IsZero() || len(r.failed) > 0 {
 		t.Errorf("woken %d, rounds %d, %d rows wait, sealed at %v, failed %v", r.woken, r.rounds, r.rows, r.sealed, r.failed)
@@ -127,7 +127,7 @@ func TestSealer_TheHeadIsInTheFileAndInAStreamOfItsOwn(t *testing.T) {
 func TestAnchor_WritesWhatIsMissingOnceWhateverACrashLeft(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	r.seals(3)
+	r.seals()
 	n := r.Count(`SELECT count(*) FROM audit_seals`)
 	good, err := os.ReadFile(r.file)
 	if err != nil {
@@ -157,7 +157,7 @@ func TestAnchor_WritesWhatIsMissingOnceWhateverACrashLeft(t *testing.T) {
 func TestAnchor_RefusesADatabaseThatSaysSomethingElse(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	r.seals(3)
+	r.seals()
 	before := r.lines()
 	for name, tamper := range map[string]string{
 		"another root":    `UPDATE audit_seals SET root = sha256('') WHERE n = (SELECT max(n) FROM audit_seals)`,
@@ -198,5 +198,25 @@ func TestAnchor_RefusesAFileOfSomethingElse(t *testing.T) {
 	}
 	if len(r.failed) != 3 {
 		t.Errorf("failed: %v", r.failed)
+	}
+}
+
+func TestAnchor_TwoProcessesWithOneFileWriteEachHeadOnce(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.seals()
+	n, db := r.Count(`SELECT count(*) FROM audit_seals`), r.DB()
+	for range 5 {
+		err := os.Remove(r.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		verifiertest.Parallel(8, func(int) {
+			err := sealer.NewAnchor(r.file, db).CatchUp(t.Context())
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		r.whole(n)
 	}
 }

@@ -91,9 +91,11 @@ func (s *Sweep) all(ctx context.Context, end func(context.Context, int) ([]postg
 type cleaner interface {
 	Clean(ctx context.Context, r postgres.Retention, limit int) (int, error)
 	EnsureAuditPartitions(ctx context.Context) (int, error)
+	DropAuditDays(ctx context.Context) (int, error)
 }
 
-// Janitor makes the coming days' audit partitions and removes rows that served.
+// Janitor makes the coming days' audit partitions, drops those that are older than they are kept, and removes rows that
+// served.
 type Janitor struct {
 	// Done, when it is set before the first round, is told of each round in which nothing failed.
 	Done func()
@@ -124,7 +126,11 @@ func (j *Janitor) Once(ctx context.Context) error {
 	if made > 0 {
 		j.log.Info("audit partitions made", "partitions", made)
 	}
-	err = errors.Join(err, j.clean(ctx))
+	dropped, failed := j.store.DropAuditDays(ctx)
+	if dropped > 0 {
+		j.log.Info("days of the audit dropped", "days", dropped)
+	}
+	err = errors.Join(err, failed, j.clean(ctx))
 	told(err, j.Done)
 	return err
 }
