@@ -79,8 +79,9 @@ previews: ## Write every message in every language to bin/previews, to look thro
 	@$(GO) run ./pkg/message/previews -dir bin/previews
 
 .PHONY: pictures
-pictures: ## Take the README's pictures of the hosted pages anew.
+pictures: ## Take the README's pictures of the hosted pages and of the console anew.
 	$(CLUSTER) $(GO) test ./services/auth/app -count 1 -run 'Test(Prompt|Settings)_EveryState' -pictures $(CURDIR)/deploy/pictures
+	$(GO) test ./services/e2e -count 1 -run TestConsole_PagesFit -pictures $(CURDIR)/deploy/pictures
 
 .PHONY: clean
 clean: ## Remove what was built. What `make run` keeps in .doorcode stays.

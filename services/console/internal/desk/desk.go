@@ -1,4 +1,5 @@
-// Package desk is the pages of the console: sign-in, search and the story of a challenge.
+// Package desk is the pages of the console: sign-in, search, the story of a challenge, and
+// what support may do about it.
 //
 // Every request reads the operator's row anew, so that whoever is removed or changed loses their session at once; what a
 // role may see and do is asked of pkg/operator alone, for every address. Nothing here knows a code, a key or a full address.
@@ -52,6 +53,7 @@ type Config struct {
 	Record    record
 	Operators roster
 	Codes     codes
+	Help      helper
 	Keys      *keyring.Ring
 	Clock     func() time.Time
 	Telemetry telemetry.Telemetry
@@ -76,7 +78,7 @@ const (
 
 // New returns the site, or an error when a part is missing.
 func New(cfg Config) (*Site, error) {
-	if cfg.PublicURL == "" || cfg.Record == nil || cfg.Operators == nil || cfg.Codes == nil || cfg.Keys == nil || cfg.Clock == nil {
+	if cfg.PublicURL == "" || cfg.Record == nil || cfg.Operators == nil || cfg.Codes == nil || cfg.Help == nil || cfg.Keys == nil || cfg.Clock == nil {
 		return nil, errors.New("desk: a part of the configuration is missing")
 	}
 	s := &Site{cfg: cfg, log: cfg.Telemetry.Log, origin: http.NewCrossOriginProtection(), masks: mask.New()}
@@ -127,6 +129,11 @@ func (s *Site) Handler() http.Handler {
 	mux.HandleFunc("POST /sign-out", s.signOut)
 	mux.HandleFunc("GET /{$}", s.guard(operator.Search, s.search))
 	mux.HandleFunc("GET /challenges/{id}", s.guard(operator.Timeline, s.timeline))
+	mux.HandleFunc("POST /challenges/{id}/send-again", s.guard(operator.SendAgain, s.order(operator.SendAgain)))
+	mux.HandleFunc("POST /challenges/{id}/unlock", s.guard(operator.Unlock, s.order(operator.Unlock)))
+	// Whose act it is that waits for its code, waiting asks again.
+	mux.HandleFunc("GET /confirm", s.guard(operator.Timeline, s.showConfirm))
+	mux.HandleFunc("POST /confirm", s.guard(operator.Timeline, s.confirm))
 	return s.secured(s.origin.Handler(mux))
 }
 
