@@ -2,6 +2,7 @@ package operator_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -33,7 +34,7 @@ func TestMay_IsTheMatrixOfRolesAndActs(t *testing.T) {
 	for role, acts := range want {
 		for _, act := range append(operator.Acts(), "", "everything") {
 			may := operator.Operator{ID: "x", Role: role}.May(act)
-			if may != strings.Contains(" "+acts+" ", " "+string(act)+" ") || may && act == "" {
+			if may != slices.Contains(strings.Fields(acts), string(act)) {
 				t.Errorf("%q may %q: %v", role, act, may)
 			}
 		}
