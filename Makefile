@@ -82,6 +82,7 @@ previews: ## Write every message in every language to bin/previews, to look thro
 pictures: ## Take the README's pictures of the hosted pages and the console anew.
 	$(CLUSTER) $(GO) test ./services/auth/app -count 1 -run 'Test(Prompt|Settings)_EveryState' -pictures $(CURDIR)/deploy/pictures
 	$(CLUSTER) $(GO) test ./services/console/internal/desk -count 1 -run 'TestJourney_OperatorOnCall' -pictures $(CURDIR)/deploy/pictures
+	$(GO) test ./services/e2e -count 1 -run TestConsole_PagesFit -pictures $(CURDIR)/deploy/pictures
 
 .PHONY: clean
 clean: ## Remove what was built. What `make run` keeps in .doorcode stays.

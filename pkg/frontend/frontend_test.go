@@ -93,6 +93,14 @@ func TestFrontEnd_MayDoWhatItsKeySays(t *testing.T) {
 	if !f.May(frontend.Challenges, "w2") {
 		t.Error("all workspaces are not all")
 	}
+	// Who may change addresses everywhere may not have an operator's codes.
+	if f.May(frontend.Challenges, frontend.Operators) {
+		t.Error("all workspaces are the operators' too")
+	}
+	f.AllWorkspaces, f.Workspaces = false, []string{frontend.Operators}
+	if !f.May(frontend.Challenges, frontend.Operators) {
+		t.Error("the console's own key may not ask for its operators' codes")
+	}
 }
 
 func TestWithNewKey_RefusesAnIDThatAKeyCannotCarry(t *testing.T) {

@@ -65,7 +65,7 @@ SELECT p.workspace, coalesce(w.main_email, ''), coalesce(w.owner, ''), coalesce(
 func (d *Directory) PreviewMailing(ctx context.Context, wave string) (Mailing, error) {
 	var m Mailing
 	err := d.db.inTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		w, intact, err := scanWave(d.rows, tx.QueryRow(ctx, `SELECT `+waveColumns+` FROM rollout_waves WHERE id = $1`, wave))
+		w, intact, err := scanWave(d.rows, tx.QueryRow(ctx, `SELECT `+readWaveColumns+` FROM rollout_waves WHERE id = $1`, wave))
 		switch {
 		case errors.Is(err, pgx.ErrNoRows):
 			return ErrNoWave

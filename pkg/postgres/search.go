@@ -70,15 +70,18 @@ const (
 	byWorkspaceSQL = foundColumns + ` WHERE i.at >= $1 AND i.at < $2 AND i.workspace = $4` + foundLast
 	byReferenceSQL = foundColumns + ` WHERE i.at >= $1 AND i.at < $2 AND i.detail ->> 'support_reference' = $4` + foundLast
 	byChallengeSQL = foundColumns + ` WHERE i.at >= $1 AND i.at < $2 AND i.challenge_id = $4` + foundLast
-	// A provider's id stands in the rows of attempts; a challenge was issued up to an hour before.
-	byProviderSQL = `
-WITH a AS MATERIALIZED (
-    SELECT challenge_id FROM audit
-     WHERE kind = 'delivery.v1.attempted' AND detail ->> 'provider_id' = $4 AND at >= $1 AND at < $2
-     ORDER BY at DESC LIMIT 50
-)` + foundColumns + ` JOIN (SELECT DISTINCT challenge_id FROM a) a ON i.challenge_id = a.challenge_id
- WHERE i.at >= $1::timestamptz - interval '1 hour' AND i.at < $2` + foundLast
 )
+
+// attemptedSQL: $1 and $2 the time, $3 a provider's id of a message, which stands in the rows of attempts.
+const attemptedSQL = `
+SELECT DISTINCT challenge_id, at FROM audit
+ WHERE kind = 'delivery.v1.attempted' AND detail ->> 'provider_id' = $3 AND at >= $1 AND at < $2
+ ORDER BY at DESC LIMIT 50`
+
+// searchSettingsSQL has each statement planned for its own time and limit: the newest rows are read from the end of an
+// index, day by day, and no day is read whole to be sorted.
+const searchSettingsSQL = `
+SELECT set_config('plan_cache_mode', 'force_custom_plan', true), set_config('enable_bitmapscan', 'off', true)`
 
 // endsSQL: $1 challenges, $2 kinds, $3 and $4 the time.
 const endsSQL = `
@@ -98,7 +101,15 @@ func (db *DB) SearchChallenges(ctx context.Context, operator string, q SearchQue
 	}
 	var all []Found
 	err := db.inTx(ctx, pgx.TxOptions{}, func(tx pgx.Tx) error {
-		for _, s := range q.statements() {
+		_, err := tx.Exec(ctx, searchSettingsSQL)
+		if err != nil {
+			return err
+		}
+		statements, err := q.statements(ctx, tx)
+		if err != nil {
+			return err
+		}
+		for _, s := range statements {
 			rows, err := tx.Query(ctx, s.sql, q.From, q.To, q.Workspaces, orNull(s.value))
 			if err != nil {
 				return err
@@ -110,7 +121,7 @@ func (db *DB) SearchChallenges(ctx context.Context, operator string, q SearchQue
 			all = append(all, found...)
 		}
 		all = newest(all)
-		err := addEnds(ctx, tx, all)
+		err = addEnds(ctx, tx, all)
 		if err != nil {
 			return err
 		}
@@ -128,24 +139,35 @@ type statement struct {
 	sql, value string
 }
 
-// statements are those of a query. Who sees few workspaces alone has each of them looked through by its index.
-func (q SearchQuery) statements() []statement {
-	all := []statement{
-		{byChallengeSQL, q.Challenge}, {byReferenceSQL, q.Reference}, {byWorkspaceSQL, q.Workspace}, {byProviderSQL, q.ProviderID},
-	}
+// statements are those of a query. A provider's id is looked up first. Who sees few workspaces alone has each of them
+// looked through by its index.
+func (q SearchQuery) statements(ctx context.Context, tx pgx.Tx) ([]statement, error) {
+	all := []statement{{byChallengeSQL, q.Challenge}, {byReferenceSQL, q.Reference}, {byWorkspaceSQL, q.Workspace}}
 	all = slices.DeleteFunc(all, func(s statement) bool { return s.value == "" })
+	if q.ProviderID != "" {
+		rows, err := tx.Query(ctx, attemptedSQL, q.From, q.To, q.ProviderID)
+		if err != nil {
+			return nil, err
+		}
+		var id string
+		_, err = pgx.ForEachRow(rows, []any{&id, nil}, func() error {
+			all = append(all, statement{byChallengeSQL, id})
+			return nil
+		})
+		return all, err
+	}
 	if len(all) > 0 {
-		return all
+		return all, nil
 	}
 	if q.Workspaces == nil {
-		return []statement{{byTimeSQL, ""}}
+		return []statement{{byTimeSQL, ""}}, nil
 	}
 	for _, w := range q.Workspaces {
 		if account.ValidateID(w) == nil {
 			all = append(all, statement{byWorkspaceSQL, w})
 		}
 	}
-	return all
+	return all, nil
 }
 
 // ways says by what a query looks, and nothing of what somebody typed.

@@ -29,6 +29,12 @@ import (
 // Shown is the kind of the audit row that says who has read a story.
 const Shown = "challenge.v1.shown"
 
+// The kinds of the audit rows that say what support asked for.
+const (
+	SentAgain = "support.v1.resend_asked"
+	Unlocked  = "support.v1.unlock_asked"
+)
+
 // Route is a proven way to the person.
 type Route struct {
 	Channel   string
@@ -77,8 +83,8 @@ type Line struct {
 	Actor string
 }
 
-// signIn is the lane of all that is about no message.
-const signIn = "sign-in"
+// SignIn is the lane of all that is about no message.
+const SignIn = "sign-in"
 
 // Tell returns the lines of a challenge in order of time. It does not change
 // the rows, and their order does not matter.
@@ -184,7 +190,7 @@ func (t teller) lane(r Row, send int) string {
 	case send > 0:
 		return fmt.Sprintf("send %d", send)
 	}
-	return signIn
+	return SignIn
 }
 
 // to names recipient and channel of a send, as far as they are known.

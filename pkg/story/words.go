@@ -53,7 +53,7 @@ func (t teller) tell(r Row) []Line {
 		if !d.ExpiresAt.IsZero() {
 			text += ", good until " + clock(d.ExpiresAt)
 		}
-		return []Line{{Lane: signIn, Text: text}, {Lane: "send 1", Text: "code ordered " + t.to(1, d.Channel)}}
+		return []Line{{Lane: SignIn, Text: text}, {Lane: "send 1", Text: "code ordered " + t.to(1, d.Channel)}}
 	case event.DeliveryRequested:
 		return []Line{{Lane: lane, Text: "the same code ordered again by front-end " + r.Actor + ", " + t.to(d.Send, d.Channel)}}
 	case event.NoticeRequested:
@@ -67,8 +67,13 @@ func (t teller) tell(r Row) []Line {
 	case event.ReceiptRecorded:
 		return []Line{{Lane: lane, Text: receiptText(d)}}
 	}
-	if r.Kind == Shown {
+	switch r.Kind {
+	case Shown:
 		return []Line{{Lane: lane, Text: "shown to operator " + r.Actor}}
+	case SentAgain:
+		return []Line{{Lane: SignIn, Text: "sent again at the wish of operator " + r.Actor + reason(d)}}
+	case Unlocked:
+		return []Line{{Lane: SignIn, Text: "unlocked at the wish of operator " + r.Actor + reason(d)}}
 	}
 	return []Line{{Lane: lane, Text: cmp.Or(signInText(kind, d), r.Kind+" by "+r.Actor+reason(d))}}
 }

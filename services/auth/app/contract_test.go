@@ -25,7 +25,7 @@ import (
 
 // allOf is a front-end that may do everything.
 func allOf(id string) frontend.FrontEnd {
-	return frontend.FrontEnd{ID: id, Scopes: []frontend.Scope{frontend.Challenges, frontend.Directory, frontend.Settings}, AllWorkspaces: true}
+	return frontend.FrontEnd{ID: id, Scopes: []frontend.Scope{frontend.Challenges, frontend.Directory, frontend.Settings, frontend.Support}, AllWorkspaces: true}
 }
 
 // bustestReady waits until auth has the bus again.
@@ -77,6 +77,7 @@ func bad() []struct {
 		workspace = "/v1/workspaces/w"
 		login     = "/v1/workspaces/w/logins/anna"
 		settings  = "/v1/settings-sessions"
+		support   = "/v1/support/challenges/AAAAAAAAAAAAAAAAAAAAAA"
 	)
 	long := strings.Repeat("x", 2001)
 	return []struct{ method, path, field, body string }{
@@ -114,6 +115,16 @@ func bad() []struct {
 		{"POST", settings, "locale", `{"workspace":"w","login":"anna","return_url":"https://app.example/","locale":"en_US"}`},
 		{"POST", settings, "client.address", `{"workspace":"w","login":"anna","return_url":"https://app.example/","client":{"address":"x"}}`},
 		{"POST", settings, "email", `{"workspace":"w","login":"anna","return_url":"https://app.example/","email":"thief@example.org"}`},
+		{"POST", support + "/deliveries", "operator", `{"reason":"it bounced"}`},
+		{"POST", support + "/deliveries", "operator", `{"operator":"sue smith","reason":"it bounced"}`},
+		{"POST", support + "/deliveries", "reason", `{"operator":"sue"}`},
+		{"POST", support + "/deliveries", "reason", `{"operator":"sue","reason":" "}`},
+		{"POST", support + "/deliveries", "reason", `{"operator":"sue","reason":"a\nb"}`},
+		{"POST", support + "/deliveries", "reason", `{"operator":"sue","reason":"` + long + `"}`},
+		{"POST", support + "/deliveries", "channel", `{"operator":"sue","reason":"it bounced","channel":"pigeon"}`},
+		{"POST", support + "/deliveries", "email", `{"operator":"sue","reason":"it bounced","email":"thief@example.org"}`},
+		{"POST", support + "/unlock", "operator", `{"reason":"known"}`},
+		{"POST", support + "/unlock", "reason", `{"operator":"sue"}`},
 		{"PUT", workspace, "name", `{"main_email":"a@example.com"}`},
 		{"PUT", workspace, "name", `{"name":"a\r\nBcc: b@example.com","main_email":"a@example.com"}`},
 		{"PUT", workspace, "main_email", `{"name":"a"}`},

@@ -80,7 +80,7 @@ func start(t testing.TB, change func(*app.Config)) *harness {
 	}
 	h.run(t)
 	h.key = h.frontEnd(t, frontend.FrontEnd{
-		ID: "front", Scopes: []frontend.Scope{frontend.Challenges, frontend.Directory, frontend.Settings}, AllWorkspaces: true,
+		ID: "front", Scopes: []frontend.Scope{frontend.Challenges, frontend.Directory, frontend.Settings, frontend.Support}, AllWorkspaces: true,
 		ReturnOrigins: []string{"https://app.example"},
 	})
 	return h

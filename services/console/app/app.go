@@ -32,6 +32,7 @@ type App struct {
 	tel    telemetry.Telemetry
 	keys   *keyring.Ring
 	codes  *client.Client
+	help   *client.Client
 	http   *http.Client
 	failed chan error
 
@@ -57,6 +58,10 @@ func New(cfg Config, tel telemetry.Telemetry) (*App, error) {
 	a.codes, err = client.New(client.Config{URL: cfg.AuthURL, Key: cfg.APIKey.Reveal(), HTTP: a.http})
 	if err != nil {
 		return nil, fmt.Errorf("DOORCODE_CONSOLE_API_KEY_FILE: %w", err)
+	}
+	a.help, err = client.New(client.Config{URL: cfg.AuthURL, Key: cfg.SupportKey.Reveal(), HTTP: a.http})
+	if err != nil {
+		return nil, fmt.Errorf("DOORCODE_CONSOLE_SUPPORT_KEY_FILE: %w", err)
 	}
 	return a, nil
 }
@@ -91,7 +96,8 @@ func (a *App) Start(ctx context.Context) error {
 		return errors.Join(err, listener.Close())
 	}
 	site, err := desk.New(desk.Config{
-		PublicURL: a.origin, Record: db, Figures: figures, Operators: postgres.NewOperators(db, a.keys), Codes: a.codes, Keys: a.keys, Clock: time.Now,
+		PublicURL: a.origin, Record: db, Figures: figures, Operators: postgres.NewOperators(db, a.keys), Codes: a.codes, Help: a.help, Keys: a.keys,
+		Clock:     time.Now,
 		Telemetry: a.tel,
 	})
 	if err != nil {

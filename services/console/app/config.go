@@ -25,6 +25,7 @@ type Config struct {
 	PublicURL        string        `env:"DOORCODE_CONSOLE_PUBLIC_URL" help:"Address at which browsers reach the console, such as https://console.example.com; http is for 127.0.0.1, [::1] and localhost. Empty: http and the address it listens on."`
 	AuthURL          string        `env:"DOORCODE_CONSOLE_AUTH_URL" envDefault:"http://127.0.0.1:8080" help:"Address of auth, which sends the operators their codes."`
 	APIKey           config.Secret `env:"DOORCODE_CONSOLE_API_KEY_FILE,file,required" help:"File with an API key of the scope challenges for the workspace doorcode-console."`
+	SupportKey       config.Secret `env:"DOORCODE_CONSOLE_SUPPORT_KEY_FILE,file,required" help:"File with an API key of the scope support, for what is done in an operator's name."`
 	KeyFile          string        `env:"DOORCODE_CONSOLE_KEY_FILE,required" help:"Key ring of the operators' secrets and of the sessions."`
 }
 

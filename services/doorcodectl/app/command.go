@@ -51,7 +51,7 @@ const usage = `doorcodectl, the commands of doorcode's operator
                                            that the process holds; passwords that are missing are made
   doorcodectl migrate                      bring the database to this version's schema
   doorcodectl streams apply [-plan]        show what would change on NATS, then change it; -plan only shows
-  doorcodectl api-key create ID [-name N] [-scopes challenges,directory,settings] [-workspaces a,b] [-return-origin https://app.example.com]... [-no-return-origins] [-out FILE]
+  doorcodectl api-key create ID [-name N] [-scopes challenges,directory,settings,support] [-workspaces a,b] [-return-origin https://app.example.com]... [-no-return-origins] [-out FILE]
                                            make a front-end's API key and print it once. A new front-end has the
                                            scope challenges and all workspaces (*); for one that is there, what no
                                            flag names stays as it is, and its former key ends; -no-return-origins

@@ -53,6 +53,7 @@ func (a *App) environment() environment {
 		"DOORCODE_CONSOLE_DATABASE_PASSWORD_FILE":     filepath.Join(passwords, "console"),
 		"DOORCODE_CONSOLE_KEY_FILE":                   ring(ctl.ConsoleKeys),
 		"DOORCODE_CONSOLE_API_KEY_FILE":               filepath.Join(a.dir, ConsoleKey),
+		"DOORCODE_CONSOLE_SUPPORT_KEY_FILE":           filepath.Join(a.dir, SupportKey),
 		"DOORCODE_AUTH_NATS_KEY_FILE":                 user("auth"),
 		"DOORCODE_AUTH_DATABASE_PASSWORD_FILE":        filepath.Join(passwords, "auth"),
 		"DOORCODE_AUTH_TAG_KEY_FILE":                  ring(ctl.TagKeys),

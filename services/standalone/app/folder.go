@@ -23,9 +23,10 @@ import (
 // FrontEndKey is the file of the development API key in the folder.
 const FrontEndKey = "front-end.key"
 
-// The files of the console's API key and of the first operator's secret in the folder.
+// The files of the console's API keys and of the first operator's secret in the folder.
 const (
 	ConsoleKey     = "console.key"
+	SupportKey     = "support.key"
 	OperatorSecret = "operator.secret"
 )
 
@@ -124,10 +125,15 @@ func (a *App) developmentKey(ctx context.Context, env environment) error {
 		"-return-origin", "http://127.0.0.1", "-return-origin", "http://localhost", "-out", path)
 }
 
-// console makes the console's API key and a first operator, unless the folder has those that the database knows.
+// console makes the console's API keys and a first operator, unless the folder has those that the database knows.
 func (a *App) console(ctx context.Context, env environment) error {
 	err := a.operate(ctx, env, io.Discard, "api-key", "create", "console", "-name", "Console", "-scopes", "challenges", "-workspaces", frontend.Operators,
 		"-out", filepath.Join(a.dir, ConsoleKey))
+	if err != nil {
+		return err
+	}
+	err = a.operate(ctx, env, io.Discard, "api-key", "create", "console-support", "-name", "Console, for support", "-scopes", "support",
+		"-out", filepath.Join(a.dir, SupportKey))
 	if err != nil {
 		return err
 	}

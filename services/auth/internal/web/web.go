@@ -64,6 +64,8 @@ func New(f *front.Front, jwks []byte, pages Pages, tel telemetry.Telemetry) (*Ha
 	h.handle("DELETE", login+"/factor-changes/{change}", h.cancelFactor)
 	h.handle("POST", login+"/factor-changes/{change}/confirm", h.confirmFactor)
 	h.handle("POST", login+"/factor-changes/{change}/deliveries", h.repeatFactor)
+	h.handle("POST", "/v1/support/challenges/{challenge}/deliveries", h.supportResend)
+	h.handle("POST", "/v1/support/challenges/{challenge}/unlock", h.supportUnlock)
 	h.handle("GET", "/.well-known/jwks.json", h.keys)
 	h.routes = h.router.Routes()
 	if pages != nil {

@@ -1,4 +1,5 @@
-// Package desk is the pages of the console: sign-in, search and the story of a challenge.
+// Package desk is the pages of the console: sign-in, search, the story of a challenge, and
+// what support may do about it.
 //
 // Every request reads the operator's row anew, so that whoever is removed or changed loses their session at once; what a
 // role may see and do is asked of pkg/operator alone, for every address. Nothing here knows a code, a key or a full address.
@@ -61,6 +62,7 @@ type Config struct {
 	Figures   figures
 	Operators roster
 	Codes     codes
+	Help      helper
 	Keys      *keyring.Ring
 	Clock     func() time.Time
 	Telemetry telemetry.Telemetry
@@ -85,7 +87,8 @@ const (
 
 // New returns the site, or an error when a part is missing.
 func New(cfg Config) (*Site, error) {
-	if cfg.PublicURL == "" || cfg.Record == nil || cfg.Figures == nil || cfg.Operators == nil || cfg.Codes == nil || cfg.Keys == nil || cfg.Clock == nil {
+	if cfg.PublicURL == "" || cfg.Record == nil || cfg.Figures == nil || cfg.Operators == nil || cfg.Codes == nil || cfg.Help == nil || cfg.Keys == nil ||
+		cfg.Clock == nil {
 		return nil, errors.New("desk: a part of the configuration is missing")
 	}
 	s := &Site{cfg: cfg, log: cfg.Telemetry.Log, origin: http.NewCrossOriginProtection(), masks: mask.New()}
@@ -139,6 +142,11 @@ func (s *Site) Handler() http.Handler {
 	mux.HandleFunc("GET "+healthPath, s.guard(operator.Health, s.showFigures(healthPath, s.cfg.Figures.Health)))
 	mux.HandleFunc("GET "+rolloutPath, s.guard(operator.Rollout, s.showFigures(rolloutPath, s.cfg.Figures.Rollout)))
 	mux.HandleFunc("GET "+auditPath, s.guard(operator.Audit, s.audit))
+	mux.HandleFunc("POST /challenges/{id}/send-again", s.guard(operator.SendAgain, s.order(operator.SendAgain)))
+	mux.HandleFunc("POST /challenges/{id}/unlock", s.guard(operator.Unlock, s.order(operator.Unlock)))
+	// Whose act it is that waits for its code, waiting asks again.
+	mux.HandleFunc("GET /confirm", s.guard(operator.Timeline, s.showConfirm))
+	mux.HandleFunc("POST /confirm", s.guard(operator.Timeline, s.confirm))
 	return s.secured(s.origin.Handler(mux))
 }
 

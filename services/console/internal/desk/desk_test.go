@@ -42,6 +42,7 @@ type doorcode struct {
 	mu       sync.Mutex
 	decision string
 	asked    map[string]client.Request // by handle
+	done     []string
 }
 
 func (d *doorcode) Create(_ context.Context, r client.Request) (client.Challenge, error) {
@@ -66,6 +67,22 @@ func (d *doorcode) Check(_ context.Context, handle, code string) (client.Person,
 }
 
 func (d *doorcode) Resend(context.Context, string) error { return nil }
+
+// SupportResend notes what auth is asked to do.
+func (d *doorcode) SupportResend(_ context.Context, act client.SupportAct, channel string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.done = append(d.done, fmt.Sprint("resend ", act.Challenge, " ", act.Operator, " ", act.Reason, " ", channel))
+	return nil
+}
+
+// SupportUnlock notes what auth is asked to do.
+func (d *doorcode) SupportUnlock(_ context.Context, act client.SupportAct) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.done = append(d.done, fmt.Sprint("unlock ", act.Challenge, " ", act.Operator, " ", act.Reason))
+	return nil
+}
 
 // house is a console on a real database.
 type house struct {
@@ -93,7 +110,7 @@ func newHouse(t *testing.T) *house {
 	site, err := desk.New(desk.Config{
 		Figures:   figures,
 		PublicURL: "http://" + h.site.Listener.Addr().String(), Record: console, Operators: postgres.NewOperators(console, h.ring),
-		Codes: h.doorcode, Keys: h.ring, Clock: h.now, Telemetry: telemetry.Telemetry{Log: slog.New(slog.NewTextHandler(t.Output(), nil))},
+		Codes: h.doorcode, Help: h.doorcode, Keys: h.ring, Clock: h.now, Telemetry: telemetry.Telemetry{Log: slog.New(slog.NewTextHandler(t.Output(), nil))},
 	})
 	h.must(err)
 	h.site.Config.Handler = site.Handler()
@@ -443,7 +460,7 @@ func TestForms_OfOtherSitesAreRefused(t *testing.T) {
 	h := newHouse(t)
 	b := h.browser()
 	b.signIn("sue", h.list(operator.Operator{ID: "sue", Role: operator.Support, AllWorkspaces: true}))
-	for _, path := range []string{"/sign-in", "/code", "/code/resend", "/sign-out"} {
+	for _, path := range []string{"/sign-in", "/code", "/code/resend", "/sign-out", "/challenges/x/send-again", "/challenges/x/unlock", "/confirm"} {
 		a := b.do(http.MethodPost, path, url.Values{}, "Sec-Fetch-Site", "cross-site", "Origin", "https://evil.example")
 		if a.status != http.StatusForbidden {
 			t.Errorf("%s: %d", path, a.status)

@@ -41,7 +41,7 @@ func (s *Site) readPages() error {
 	s.policy = "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
 		"'; img-src data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 	s.pages = map[string]*template.Template{}
-	for _, name := range []string{"sign-in", "code", "search", "timeline", "figures", "audit", "refused"} {
+	for _, name := range []string{"sign-in", "code", "search", "timeline", "confirm", "figures", "audit", "refused"} {
 		t, err := template.New(name).Funcs(template.FuncMap{
 			"style":     func() template.CSS { return template.CSS(sheet) }, //nolint:gosec // They are our own files.
 			"moment":    moment,

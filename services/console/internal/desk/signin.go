@@ -104,9 +104,15 @@ func (s *Site) pending(r *http.Request) (session.Pending, bool) {
 	return p, err == nil && p.Fresh(s.cfg.Clock())
 }
 
+// signingIn is pending for a sign-in alone: a code that was asked for an act begins no session.
+func (s *Site) signingIn(r *http.Request) (session.Pending, bool) {
+	p, ok := s.pending(r)
+	return p, ok && p.Act == ""
+}
+
 // showCode is the page that asks for the code.
 func (s *Site) showCode(w http.ResponseWriter, r *http.Request) {
-	p, ok := s.pending(r)
+	p, ok := s.signingIn(r)
 	if !ok {
 		http.Redirect(w, r, "/sign-in", http.StatusSeeOther)
 		return
@@ -120,7 +126,7 @@ func (s *Site) codePage(w http.ResponseWriter, p session.Pending, status int, pr
 
 // resendCode orders one more message with the same code.
 func (s *Site) resendCode(w http.ResponseWriter, r *http.Request) {
-	p, ok := s.pending(r)
+	p, ok := s.signingIn(r)
 	if !ok {
 		http.Redirect(w, r, "/sign-in", http.StatusSeeOther)
 		return
@@ -136,7 +142,7 @@ func (s *Site) resendCode(w http.ResponseWriter, r *http.Request) {
 // checkCode has a typed code judged. Only a verified assertion about this very operator goes on, and only if the list has
 // them as it had them when they typed their secret.
 func (s *Site) checkCode(w http.ResponseWriter, r *http.Request) {
-	p, ok := s.pending(r)
+	p, ok := s.signingIn(r)
 	if !ok {
 		s.setCookie(w, pendingCookie, "")
 		s.signInPage(w, http.StatusUnauthorized, "A code is good for five minutes here. Please start again.")
@@ -229,7 +235,7 @@ func sentence(err error) string {
 	case "no_more_sends":
 		return "No further message can be sent. Please start again."
 	case "login_locked":
-		return "Your login is locked after too many wrong codes; another operator can end that."
+		return "Your login is locked after too many wrong codes; ask whoever runs doorcode to unlock it."
 	}
 	return "Please try again in a while."
 }

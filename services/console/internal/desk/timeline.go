@@ -19,6 +19,7 @@ type timelineBody struct {
 	Challenge story.Challenge
 	Outcome   string
 	Advice    string // empty for roles that give none
+	Offers    offers
 	Lanes     []string
 	Events    []laneEvent
 	Text      string // the whole as text, to copy
@@ -44,6 +45,12 @@ func (s *Site) timeline(w http.ResponseWriter, r *http.Request, v visit) {
 		return
 	}
 	p := v.of("Challenge "+challenge.ShowReference(stories[0].Challenge.Reference), "", s.body(stories[0], v))
+	switch operator.Act(r.URL.Query().Get("done")) { //nolint:exhaustive // the others change nothing
+	case operator.SendAgain:
+		p.News = "Another message with the same code is on its way; it shows here within some seconds."
+	case operator.Unlock:
+		p.News = "The login is unlocked; the person can sign in again."
+	}
 	s.render(w, http.StatusOK, "timeline", p)
 }
 
@@ -57,6 +64,7 @@ func (s *Site) body(told postgres.Story, v visit) timelineBody {
 			b.Lanes = append(b.Lanes, l.Lane)
 		}
 	}
+	slices.SortStableFunc(b.Lanes, func(x, y string) int { return cmp.Compare(laneRank(x), laneRank(y)) })
 	begin := c.CreatedAt
 	if begin.IsZero() && len(lines) > 0 {
 		begin = lines[0].At
@@ -69,8 +77,17 @@ func (s *Site) body(told postgres.Story, v visit) timelineBody {
 	if v.operator.May(operator.Advice) {
 		b.Advice = s.masks.Text(story.Advice(c, told.Rows))
 	}
+	b.Offers = s.offer(told, v)
 	b.Text = s.asText(b, lines)
 	return b
+}
+
+// laneRank puts the lane of the sign-in before those of its messages; the others stay in the order of their begin.
+func laneRank(lane string) int {
+	if lane == story.SignIn {
+		return 0
+	}
+	return 1
 }
 
 // asText is the story as somebody pastes it into a ticket.
