@@ -31,7 +31,7 @@ func TestSEC63_NoSettingStopsTheSeals(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		every := time.Duration(rapid.OneOf(rapid.Int64Range(29, 31), rapid.Int64Range(1799, 1801), rapid.Int64Range(-1, 10_000)).Draw(t, "seconds")) * time.Second
-		c := Config{Workers: 1, Issuer: "doorcode", SealEvery: every}
+		c := Config{Workers: 1, Issuer: "doorcode", SealEvery: every, GateMedian: time.Second, GateP95: time.Second, GateLeast: 1}
 		if fine := every >= 30*time.Second && every <= 30*time.Minute; (c.Validate() == nil) != fine {
 			t.Fatalf("every %v: %v", every, c.Validate())
 		}
